@@ -1,0 +1,14 @@
+// Everything that must not be Swift: the child between clone and exec, and thin wrappers of system calls. Also the kernel headers
+// that the Glibc module does not carry.
+#ifndef CHIVESYS_H
+#define CHIVESYS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <sys/types.h>
+
+#endif
