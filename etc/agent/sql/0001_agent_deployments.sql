@@ -1,0 +1,24 @@
+-- Deployments of the agent API.
+CREATE TABLE agent_deployments (
+  id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+  agent_config jsonb NOT NULL DEFAULT '{}',
+  deployment_status varchar(50) NOT NULL DEFAULT 'pending',
+  created_at timestamptz NOT NULL DEFAULT now(),
+  updated_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- Listing is newest first, of all or of one status; the id makes the order total, so that pages neither skip nor repeat.
+CREATE INDEX agent_deployments_created_at_idx ON agent_deployments (created_at DESC, id DESC);
+CREATE INDEX agent_deployments_status_created_at_idx
+  ON agent_deployments (deployment_status, created_at DESC, id DESC);
+
+CREATE FUNCTION set_updated_at() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  NEW.updated_at := now();
+  RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER agent_deployments_set_updated_at
+  BEFORE UPDATE ON agent_deployments
+  FOR EACH ROW EXECUTE FUNCTION set_updated_at();

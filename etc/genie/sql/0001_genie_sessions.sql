@@ -1,0 +1,23 @@
+-- Sessions of the genie API.
+CREATE TABLE genie_sessions (
+  id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+  user_id varchar(255) NOT NULL,
+  session_data jsonb NOT NULL DEFAULT '{}',
+  created_at timestamptz NOT NULL DEFAULT now(),
+  updated_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- Listing is newest first, of everyone or of one user; the id makes the order total, so that pages neither skip nor repeat.
+CREATE INDEX genie_sessions_created_at_idx ON genie_sessions (created_at DESC, id DESC);
+CREATE INDEX genie_sessions_user_id_created_at_idx ON genie_sessions (user_id, created_at DESC, id DESC);
+
+CREATE FUNCTION set_updated_at() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  NEW.updated_at := now();
+  RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER genie_sessions_set_updated_at
+  BEFORE UPDATE ON genie_sessions
+  FOR EACH ROW EXECUTE FUNCTION set_updated_at();
