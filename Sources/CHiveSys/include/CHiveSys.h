@@ -11,4 +11,6 @@
 #include <sys/timerfd.h>
 #include <sys/types.h>
 
+#include "sockets.h"
+
 #endif
