@@ -56,12 +56,7 @@ let package = Package(
 
     // Postgres and the API.
     .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
-    .target(
-      name: "PostgresClient",
-      dependencies: [
-        "CLibPQ", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
-      ],
-      swiftSettings: strict),
+    .target(name: "PostgresClient", dependencies: ["CLibPQ"], swiftSettings: strict),
     .executableTarget(
       name: "hive-postgres",
       dependencies: [
