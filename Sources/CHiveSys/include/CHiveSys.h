@@ -11,6 +11,8 @@
 #include <sys/timerfd.h>
 #include <sys/types.h>
 
+#include "hive_process.h"
+#include "hive_spawn.h"
 #include "sockets.h"
 
 #endif
