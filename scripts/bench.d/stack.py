@@ -1,0 +1,103 @@
+"""The whole container: how long `scripts/run genie` needs until the health endpoint says healthy, with an empty volume and
+with one that has been used before, and how long it needs to stop."""
+
+import contextlib
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+import measures
+import processes
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def healthy(port):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    try:
+        connection.request("GET", "/api/v1/health")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def once(state, port, pg_port, log):
+    project = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    environment = {**os.environ, "HIVE_STATE": state, "HIVE_PORT": str(port), "HIVE_PG_PORT": str(pg_port)}
+    process = subprocess.Popen(
+        [f"{project}/scripts/run", "genie"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+    )
+    try:
+        # The script's own work (is all set up? copies for the services' user) is no part of what is measured.
+        wait(lambda: process.poll() is not None or processes.executable(process.pid).endswith("/hivesupd"), 600, 0.0005)
+        begun = time.monotonic()
+        wait(lambda: process.poll() is not None or healthy(port), 60, 0.005)
+        up = time.monotonic()
+        if process.poll() is not None:
+            raise measures.Trouble(f"the stack ended with status {process.returncode}")
+        pids = processes.tree(process.pid)
+        stopping = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        if processes.wait_gone(pids, 30) is None:
+            raise measures.Trouble("the stack was still there 30 s after TERM")
+        return (up - begun) * 1000, (time.monotonic() - stopping) * 1000
+    finally:
+        if process.poll() is None:
+            for pid in processes.tree(process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait(condition, seconds, pause):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise measures.Trouble(f"the stack was not up after {seconds} s")
+        time.sleep(pause)
+
+
+def boots(rounds):
+    cold, warm, stops = [], [], []
+    for _ in range(rounds):
+        state = tempfile.mkdtemp(prefix="hsb-stack.", dir="/var/lib" if os.geteuid() == 0 else None)
+        os.chmod(state, 0o755)
+        try:
+            with open(f"{state}/output", "wb") as log:
+                ports = free_port(), free_port()
+                for times in (cold, warm):
+                    up, down = once(state, *ports, log)
+                    times.append(up)
+                    stops.append(down)
+        except measures.Trouble as trouble:
+            with open(f"{state}/output", errors="replace") as file:
+                raise measures.Trouble(f"{trouble}\n{file.read()[-3000:]}") from None
+        finally:
+            shutil.rmtree(state, ignore_errors=True)
+    return {
+        "first_boot_ms": measures.spread(cold),
+        "next_boot_ms": measures.spread(warm),
+        "stop_ms": measures.spread(stops),
+    }
+
+
+def table(result):
+    lines = ["| genie: PostgreSQL, schema, API, monitor | median, ms | slowest, ms |", "|---|---:|---:|"]
+    for title, key in (
+        ("first boot (empty volume) → healthy", "first_boot_ms"),
+        ("next boot → healthy", "next_boot_ms"),
+        ("TERM → everything gone", "stop_ms"),
+    ):
+        lines.append(f"| {title} | {result[key]['median']:.0f} | {result[key]['max']:.0f} |")
+    return "\n".join(lines)
