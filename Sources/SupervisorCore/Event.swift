@@ -143,3 +143,67 @@ public struct ReportedCheck: Equatable, Sendable {
     self.interval = interval
   }
 }
+
+/// What a program told over `NOTIFY_SOCKET` (sd_notify(3)) or its notification descriptor (s6).
+public enum Notification: Equatable, Sendable {
+  /// `READY=1`, or the newline on the notification descriptor.
+  case ready
+  /// `RELOADING=1`: not ready until the next `READY=1`.
+  case reloading
+  /// `STOPPING=1`: it drains; it counts as unready from now on.
+  case stopping
+  /// `STATUS=…`: one line for people.
+  case status(String)
+  /// `WATCHDOG=1`: alive.
+  case watchdog
+  /// `WATCHDOG=trigger`: the program itself asks to be treated as hung.
+  case watchdogTrigger
+}
+
+/// Everything that can happen to the supervisor. The runtime turns each kernel event into exactly one of these.
+///
+/// Of one run the runtime reports, in whichever order the kernel lets it find out:
+/// - `spawnFailed` alone, when no process came to be; or
+/// - `spawned` first, then `execSucceeded` or `spawnFailed` (exactly one of them) and `exited` (exactly once) in either order; and
+/// - `treeEnded` once after each `endTree` or `killTree` that finds or leaves nothing alive.
+/// Events of a run that is over are dropped, so a late one is harmless.
+public enum Event: Sendable {
+  /// The supervisor is set up: start what `autostart` says. Once.
+  case boot
+  /// A client asks for something; answered by exactly one `.answer` (at once or later).
+  case request(RequestID, Command, by: Requester)
+  /// The client of this request went away: its answer is not wanted any more (what it asked for still happens).
+  case requestAbandoned(RequestID)
+  /// clone(2) succeeded.
+  case spawned(RunID, pid: Int32)
+  /// execve(2) succeeded (the close-on-exec pipe closed without a report).
+  case execSucceeded(RunID)
+  /// The start failed: before there was a process, or in the child before execve(2) (its `exited` comes as well).
+  case spawnFailed(RunID, SpawnFailure)
+  /// The process was reaped. `oomKilled`: the kernel's out-of-memory killer ended it.
+  case exited(RunID, ExitStatus, oomKilled: Bool)
+  /// Nothing that the run left behind is alive any more. Reported at once when `endTree` finds nothing.
+  case treeEnded(RunID)
+  /// A signal could not be delivered for another reason than that the process is gone (EPERM, …).
+  case signalFailed(RunID, signal: Int32, text: String)
+  /// The program told something.
+  case notification(RunID, Notification)
+  /// A probe ended (or its time ran out: `passed` is false then).
+  case probeFinished(RunID, CheckRole, ProbeResult)
+  /// Another process reports a check of a program (name or namespec).
+  case checkReported(program: String, ReportedCheck)
+  /// The supervisor itself received a signal.
+  case signalReceived(Int32, pid: Int32, uid: UInt32)
+  /// The accept queue of a listener that a program should serve grows (`TCP_INFO`): the program hangs.
+  case listenerStalled(String, text: String)
+  /// That queue moves again.
+  case listenerRecovered(String)
+  /// The re-read configuration that `.rereadConfiguration` asked for.
+  case reloaded(SupervisorSpec, by: Requester)
+  /// It could not be read; the running one stays.
+  case reloadFailed(String, by: Requester)
+  /// No process but the supervisor is left (the answer to `.endRemaining` and `.killRemaining`; at once when there is none).
+  case remainingEnded
+  /// `nextDeadline` has come, or the wall clock was set (TFD_TIMER_CANCEL_ON_SET). Harmless at any time.
+  case timeReached
+}
