@@ -66,14 +66,17 @@ struct child_context {
   int status;
 };
 
-static void fail(int status, int stage, int error) __attribute__((noreturn));
-static void fail(int status, int stage, int error) {
-  int32_t report[2] = {stage, error};
-  // 8 bytes into an empty pipe cannot be short, and no signal can interrupt them.
+static void fail_at(int status, int stage, int error, int detail) __attribute__((noreturn));
+static void fail_at(int status, int stage, int error, int detail) {
+  int32_t report[3] = {stage, error, detail};
+  // 12 bytes into an empty pipe cannot be short, and no signal can interrupt them.
   ssize_t written = write(status, report, sizeof report);
   (void)written;
   _exit(127);
 }
+
+static void fail(int status, int stage, int error) __attribute__((noreturn));
+static void fail(int status, int stage, int error) { fail_at(status, stage, error, 0); }
 
 static size_t decimal(char *out, uint64_t value) {
   char digits[20];
@@ -191,13 +194,13 @@ static int write_oom_score_adjust(int32_t value) {
 
 static void set_priority(const struct hive_spawn_plan *plan, int status) {
   if ((plan->set & HIVE_SET_NICE) && setpriority(PRIO_PROCESS, 0, plan->nice) != 0)
-    fail(status, HIVE_STAGE_PRIORITY, errno);
+    fail_at(status, HIVE_STAGE_PRIORITY, errno, HIVE_SET_NICE);
   // IOPRIO_WHO_PROCESS is 1; glibc has no wrapper (ioprio_set(2)).
   if ((plan->set & HIVE_SET_IO_PRIORITY) && syscall(SYS_ioprio_set, 1, 0, plan->io_priority) != 0)
-    fail(status, HIVE_STAGE_PRIORITY, errno);
+    fail_at(status, HIVE_STAGE_PRIORITY, errno, HIVE_SET_IO_PRIORITY);
   if (plan->set & HIVE_SET_OOM_SCORE_ADJUST) {
     int error = write_oom_score_adjust(plan->oom_score_adjust);
-    if (error != 0) fail(status, HIVE_STAGE_PRIORITY, error);
+    if (error != 0) fail_at(status, HIVE_STAGE_PRIORITY, error, HIVE_SET_OOM_SCORE_ADJUST);
   }
 }
 
@@ -229,7 +232,8 @@ static int child_main(void *argument) {
   for (uint32_t index = 0; index < plan->limit_count; index++) {
     const struct hive_limit *limit = &plan->limits[index];
     struct rlimit value = {(rlim_t)limit->soft, (rlim_t)limit->hard};
-    if (setrlimit(limit->resource, &value) != 0) fail(status, HIVE_STAGE_LIMITS, errno);
+    if (setrlimit(limit->resource, &value) != 0)
+      fail_at(status, HIVE_STAGE_LIMITS, errno, (int)index);
   }
   if (plan->set & HIVE_SET_TAG) {
     // Sandboxes may refuse this (gVisor does); the tree is then found by group and descent alone.
@@ -354,7 +358,7 @@ static int start_child(const struct hive_spawn_plan *plan, struct child_context 
 }
 
 int hive_spawn(const struct hive_spawn_plan *plan, struct hive_spawn_result *result) {
-  *result = (struct hive_spawn_result){.pid = 0, .pidfd = -1, .stage = 0, .error = 0, .status = -1, .in_cgroup = 0};
+  *result = (struct hive_spawn_result){.pid = 0, .pidfd = -1, .stage = 0, .error = 0, .detail = 0, .status = -1, .in_cgroup = 0};
   int ends[2];
   int error = plan->pipe_error;
   if (error == 0 && pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) error = errno;
@@ -377,22 +381,24 @@ int hive_spawn(const struct hive_spawn_plan *plan, struct hive_spawn_result *res
     result->error = error;
     return error;
   }
-  if (hive_spawn_status(ends[0], &result->stage, &result->error) == 0)
+  if (hive_spawn_status(ends[0], result) == 0)
     result->status = ends[0];
   else
     close(ends[0]);
   return 0;
 }
 
-int hive_spawn_status(int32_t descriptor, int32_t *stage, int32_t *error) {
-  int32_t report[2] = {0, 0};
+int hive_spawn_status(int32_t descriptor, struct hive_spawn_result *result) {
+  int32_t report[3] = {0, 0, 0};
   ssize_t bytes;
   do bytes = read(descriptor, report, sizeof report);
   while (bytes < 0 && errno == EINTR);
   if (bytes < 0 && errno == EAGAIN) return 0;
+  // End of file: the write end was closed by exec - or by the child's death before it, which its exit status tells.
   if (bytes != (ssize_t)sizeof report) return 1;
-  *stage = report[0];
-  *error = report[1];
+  result->stage = report[0];
+  result->error = report[1];
+  result->detail = report[2];
   return -1;
 }
 

@@ -11,6 +11,7 @@
 #include <sys/timerfd.h>
 #include <sys/types.h>
 
+#include "hive_daemon.h"
 #include "hive_process.h"
 #include "hive_spawn.h"
 #include "sockets.h"

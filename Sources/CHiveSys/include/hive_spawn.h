@@ -98,6 +98,7 @@ struct hive_spawn_result {
   int32_t pidfd;  // -1: this kernel has none
   int32_t stage;  // enum hive_stage; 0: executed, or not known yet
   int32_t error;  // errno
+  int32_t detail; // which limit (its index), or which priority (HIVE_SET_*), was refused
   int32_t status; // -1, or (emulators only) the pipe on which hive_spawn_status will tell
   int32_t in_cgroup; // whether it was born in `cgroup`
 };
@@ -106,8 +107,8 @@ struct hive_spawn_result {
 // (CLONE_VM|CLONE_VFORK). Returns 0 when a process exists; otherwise the errno, with `stage` set to pipe or clone.
 int hive_spawn(const struct hive_spawn_plan *plan, struct hive_spawn_result *result);
 
-// Reads a status pipe without blocking: 1 executed, 0 not yet, -1 failed (`stage` and `error` are set).
-int hive_spawn_status(int32_t descriptor, int32_t *stage, int32_t *error);
+// Reads a status pipe without blocking: 1 executed, 0 not yet, -1 failed (`stage`, `error` and `detail` are set).
+int hive_spawn_status(int32_t descriptor, struct hive_spawn_result *result);
 
 // A stack with a guard page below it for the children, which use it one after the other. NULL with errno set.
 void *hive_stack_map(size_t bytes);

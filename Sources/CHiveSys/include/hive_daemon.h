@@ -1,0 +1,18 @@
+// What the daemon as a whole needs of the kernel, beyond processes and pipes.
+#ifndef HIVESYS_DAEMON_H
+#define HIVESYS_DAEMON_H
+
+#include <stdint.h>
+
+/// Connects to a listening TCP socket of this process without waiting: a wildcard address is reached over loopback. The connected
+/// (or connecting) socket, close-on-exec and non-blocking; -1 and errno on error.
+int hive_connect_self(int listener);
+
+/// A timerfd that becomes readable (ECANCELED) when the wall clock is set, and never otherwise (TFD_TIMER_CANCEL_ON_SET,
+/// timerfd_create(2)). Close-on-exec, non-blocking. -1 and errno on error.
+int hive_clock_watch(void);
+
+/// Waits for the next setting of the clock: call it after each wake-up. -1 and errno on error.
+int hive_clock_watch_again(int descriptor);
+
+#endif
