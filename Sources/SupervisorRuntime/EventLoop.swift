@@ -174,10 +174,13 @@ public final class EventLoop {
   private func fire() {
     guard !heap.isEmpty else { return }
     let now = Clock.instant()
+    // Only what is due at this moment: a body that schedules itself anew for "now" has its next turn after everybody else's.
+    var due: [UInt64] = []
     while let first = heap.first, first.instant <= now {
       pop()
-      timers.removeValue(forKey: first.number)?()
+      due.append(first.number)
     }
+    for number in due { timers.removeValue(forKey: number)?() }
   }
 
   private func arm() {

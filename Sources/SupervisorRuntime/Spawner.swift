@@ -1,0 +1,353 @@
+// Starting programs. Everything that can fail for a reason that people can mend - no such command, user, directory - fails with a
+// sentence that says so; everything that the child needs is made here, and spawn.c only makes system calls.
+
+import CHiveSys
+import Glibc
+import SupervisorCore
+
+/// A descriptor of ours that the child gets under another number.
+public struct ChildDescriptor: Equatable, Sendable {
+  /// Our descriptor; it stays open here.
+  public var source: Int32
+  /// The child's.
+  public var target: Int32
+
+  /// `source` as the child's `target`.
+  public init(_ source: Int32, as target: Int32) {
+    self.source = source
+    self.target = target
+  }
+}
+
+/// What one start needs beyond the program's own spec.
+public struct SpawnRequest: Sendable {
+  /// What to execute.
+  public var execution: ExecutionSpec
+  /// Variables of this start (`LISTEN_FDS`, `NOTIFY_SOCKET`, …); they win over all others.
+  public var environment: [EnvironmentEntry] = []
+  /// Variables whose value is to be the child's own pid (`LISTEN_PID`, `WATCHDOG_PID`).
+  public var pidVariables: [String] = []
+  /// Its descriptors, in any order. 0, 1 and 2 are /dev/null unless they are listed; everything else is closed.
+  public var descriptors: [ChildDescriptor] = []
+  /// Marks the process and all that will descend from it as one run's.
+  public var tag: RunTag?
+  /// A directory descriptor of the cgroup v2 to be born in; ignored where the kernel cannot.
+  public var cgroup: Int32?
+
+  /// A start of this.
+  public init(_ execution: ExecutionSpec) { self.execution = execution }
+}
+
+/// A child that exists.
+public struct SpawnedChild: Sendable {
+  /// Its process id.
+  public var pid: Int32
+  /// Its pidfd, close-on-exec, which the receiver owns; nil on kernels before 5.3, or with no descriptor to spare.
+  public var pidfd: Int32?
+  /// Whether it was born in the request's cgroup.
+  public var inCgroup: Bool
+  /// Only where the kernel is emulated: whether it could execute its command is not known yet, and `Spawner.conclude` will tell
+  /// when this descriptor is readable. nil: it has been executed.
+  public var pending: PendingStart?
+}
+
+/// A start whose outcome is not known yet.
+public struct PendingStart: Sendable {
+  /// Readable when the outcome is known; `Spawner.conclude` closes it.
+  public var descriptor: Int32
+  let context: FailureContext
+}
+
+/// What came of a start.
+public enum SpawnOutcome: Sendable {
+  /// It runs.
+  case spawned(SpawnedChild)
+  /// It does not. A `pid` that is not nil existed for a moment and must be reaped as one that never became a program.
+  case failed(SpawnFailure, pid: Int32?)
+}
+
+/// What the messages of a failed start speak of.
+struct FailureContext: Sendable {
+  var execution: ExecutionSpec
+  var file: String
+  var userName: String
+  var uid: UInt32?
+  var limits: [ResourceLimit]
+}
+
+/// What children get where their spec says nothing: the supervisor's own attributes from before it changed them for itself.
+public struct InheritedAttributes: Equatable, Sendable {
+  /// nice(2) value.
+  public var nice: Int?
+  /// /proc/self/oom_score_adj.
+  public var oomScoreAdjust: Int?
+  /// Resource limits.
+  public var limits: [ResourceLimit] = []
+
+  /// Nothing: children get what the supervisor has.
+  public init() {}
+}
+
+/// Starts programs.
+public final class Spawner {
+  /// The user database.
+  public var users: UserDatabase
+  /// What children get where their spec says nothing.
+  public var inherited = InheritedAttributes()
+  /// Kernel features to do without; tests force the fallbacks with it.
+  public var without: KernelFeatures = []
+  /// Test seams: errnos with which pipe2(2) and clone(2) are refused; 0 asks the kernel.
+  var pipeError: Int32 = 0
+  var cloneError: Int32 = 0
+
+  private static let stackBytes = 64 * 1024
+  private let null: Int32
+  private let stack: UnsafeMutableRawPointer
+  private var arena = SpawnArena()
+
+  /// Opens /dev/null and maps the children's stack.
+  public init(users: UserDatabase = UserDatabase()) throws(SystemError) {
+    self.users = users
+    null = open("/dev/null", O_RDWR | O_CLOEXEC)
+    if null < 0 { throw SystemError("open /dev/null", errno: errno) }
+    guard let stack = hive_stack_map(Spawner.stackBytes) else {
+      let reason = errno
+      close(null)
+      throw SystemError("map a stack for children", errno: reason)
+    }
+    self.stack = stack
+  }
+
+  deinit {
+    close(null)
+    hive_stack_unmap(stack, Spawner.stackBytes)
+  }
+
+  /// Starts a program. The loop stands still until it has been executed, which takes about 50 µs however large the supervisor is.
+  public func start(_ request: SpawnRequest) -> SpawnOutcome {
+    do {
+      return try prepareAndSpawn(request)
+    } catch {
+      return .failed(error, pid: nil)
+    }
+  }
+
+  /// How a start ended that was pending: nil when it is still unknown, otherwise executed or failed; then it is over and its
+  /// descriptor closed (stop watching it first).
+  public func conclude(_ pending: PendingStart) -> Result<Void, SpawnFailure>? {
+    var result = hive_spawn_result()
+    let outcome = hive_spawn_status(pending.descriptor, &result)
+    if outcome == 0 { return nil }
+    close(pending.descriptor)
+    return outcome > 0 ? .success(()) : .failure(pending.context.failure(result))
+  }
+
+  private func prepareAndSpawn(_ request: SpawnRequest) throws(SpawnFailure) -> SpawnOutcome {
+    let spec = request.execution
+    let identity = try ChildIdentity.resolve(spec, users: users, effectiveUser: geteuid())
+    let environment = try environment(of: request, identity: identity)
+    guard let word = spec.arguments.first else {
+      throw SpawnFailure(stage: .command, errno: ENOENT, text: "command is empty", isShortage: false)
+    }
+    let file = try CommandSearch.file(of: word, path: environment.value(of: "PATH"), directory: spec.directory)
+    var descriptors = try descriptors(of: request)
+    let limits = try limits(of: spec)
+    let groups = identity.groups ?? []
+
+    arena.reset()
+    let text = try fillArena(request, environment: environment, file: file)
+    let vectors = arena.finishVectors()
+    var slots = text.pidSlots.map { Optional(arena.string(at: $0)) }
+
+    var plan = hive_spawn_plan()
+    plan.file = UnsafePointer(arena.string(at: text.file))
+    plan.arguments = UnsafePointer(vectors + text.arguments)
+    plan.environment = UnsafePointer(vectors + text.environment)
+    if let directory = text.directory { plan.directory = UnsafePointer(arena.string(at: directory)) }
+    set(identity, spec, request, in: &plan)
+    plan.descriptor_count = UInt32(clamping: descriptors.count)
+    plan.pid_slot_count = UInt32(clamping: slots.count)
+    plan.limit_count = UInt32(clamping: limits.count)
+    plan.group_count = UInt32(clamping: groups.count)
+
+    var result = hive_spawn_result()
+    let error = descriptors.withUnsafeMutableBufferPointer { descriptors in
+      slots.withUnsafeMutableBufferPointer { slots in
+        limits.withUnsafeBufferPointer { limits in
+          groups.withUnsafeBufferPointer { groups in
+            plan.descriptors = descriptors.baseAddress
+            plan.pid_slots = slots.baseAddress.map { UnsafePointer($0) }
+            plan.limits = limits.baseAddress
+            plan.groups = groups.baseAddress
+            return hive_spawn(&plan, &result)
+          }
+        }
+      }
+    }
+
+    if error == 0 && result.stage == 0 && result.status < 0 {
+      return .spawned(child(result, pending: nil))
+    }
+    let context = FailureContext(
+      execution: spec, file: file, userName: identity.name, uid: identity.uid, limits: spec.limits)
+    if error == 0 && result.stage == 0 {
+      return .spawned(child(result, pending: PendingStart(descriptor: result.status, context: context)))
+    }
+    if result.pidfd >= 0 { close(result.pidfd) }
+    return .failed(context.failure(result), pid: result.pid > 0 ? result.pid : nil)
+  }
+
+  private func child(_ result: hive_spawn_result, pending: PendingStart?) -> SpawnedChild {
+    SpawnedChild(
+      pid: result.pid, pidfd: result.pidfd >= 0 ? result.pidfd : nil, inCgroup: result.in_cgroup != 0, pending: pending)
+  }
+
+  // MARK: What the child needs
+
+  private func environment(
+    of request: SpawnRequest, identity: ChildIdentity
+  ) throws(SpawnFailure) -> ChildEnvironment {
+    var environment = try ChildEnvironment(request.execution, identity: identity)
+    for entry in request.environment { environment.set(entry.name, entry.value) }
+    return environment
+  }
+
+  private struct ArenaOffsets {
+    var file: Int
+    var arguments: Int
+    var environment: Int
+    var directory: Int?
+    var pidSlots: [Int]
+  }
+
+  private func fillArena(
+    _ request: SpawnRequest, environment: ChildEnvironment, file: String
+  ) throws(SpawnFailure) -> ArenaOffsets {
+    let spec = request.execution
+    guard let fileOffset = arena.add(file) else { throw nulFailure("the command") }
+    let arguments = arena.nextVector
+    for argument in spec.arguments {
+      guard let offset = arena.add(argument) else { throw nulFailure("an argument") }
+      arena.point(to: offset)
+    }
+    arena.endVector()
+
+    let variables = arena.nextVector
+    var slots: [Int] = []
+    for entry in environment.entries where !request.pidVariables.contains(entry.name) {
+      guard let offset = arena.add(entry.name, "=", entry.value) else {
+        throw nulFailure("the environment variable \(entry.name)")
+      }
+      arena.point(to: offset)
+    }
+    for name in request.pidVariables {
+      guard let place = arena.addPidSlot(name) else { throw nulFailure("a variable's name") }
+      arena.point(to: place.entry)
+      slots.append(place.slot)
+    }
+    arena.endVector()
+
+    var directory: Int?
+    if let path = spec.directory {
+      guard let offset = arena.add(path) else { throw nulFailure("the directory") }
+      directory = offset
+    }
+    return ArenaOffsets(
+      file: fileOffset, arguments: arguments, environment: variables, directory: directory, pidSlots: slots)
+  }
+
+  private func nulFailure(_ subject: String) -> SpawnFailure {
+    SpawnFailure(
+      stage: .prepare, errno: EINVAL, text: "cannot start the program: \(subject) contains a NUL byte",
+      isShortage: false)
+  }
+
+  /// 0, 1 and 2 in any case, then what was asked for, by target.
+  private func descriptors(of request: SpawnRequest) throws(SpawnFailure) -> [hive_descriptor] {
+    var list = request.descriptors
+    for target in Int32(0)...2 where !list.contains(where: { $0.target == target }) {
+      list.append(ChildDescriptor(null, as: target))
+    }
+    list.sort { $0.target < $1.target }
+    for (one, other) in zip(list, list.dropFirst()) where one.target == other.target {
+      throw SpawnFailure(
+        stage: .descriptors, errno: EINVAL,
+        text: "cannot give the program two things as descriptor \(one.target): a listener and a notification "
+          + "descriptor have the same number; choose another one for ready=notify-fd:",
+        isShortage: false)
+    }
+    return list.map { hive_descriptor(source: $0.source, target: $0.target, scratch: -1) }
+  }
+
+  private func limits(of spec: ExecutionSpec) throws(SpawnFailure) -> [hive_limit] {
+    var list: [hive_limit] = []
+    let defaults = inherited.limits.filter { one in !spec.limits.contains { $0.resource == one.resource } }
+    // The spec's first, so that their indexes are the spec's.
+    for limit in spec.limits + defaults {
+      guard let number = ResourceLimits.number(of: limit.resource) else {
+        throw SpawnFailure(
+          stage: .limits, errno: EINVAL,
+          text: "cannot set the limit \(limit.resource): there is no such resource; there are "
+            + ResourceLimits.names.joined(separator: ", "),
+          isShortage: false)
+      }
+      list.append(hive_limit(resource: number, soft: limit.soft, hard: limit.hard))
+    }
+    return list
+  }
+
+  private func set(
+    _ identity: ChildIdentity, _ spec: ExecutionSpec, _ request: SpawnRequest, in plan: inout hive_spawn_plan
+  ) {
+    var flags = hive_spawn_set(rawValue: 0)
+    func mark(_ flag: hive_spawn_set) { flags = hive_spawn_set(rawValue: flags.rawValue | flag.rawValue) }
+    if let umask = spec.umask {
+      plan.mask = umask
+      mark(HIVE_SET_UMASK)
+    }
+    if identity.groups != nil { mark(HIVE_SET_GROUPS) }
+    if let gid = identity.gid {
+      plan.gid = gid
+      mark(HIVE_SET_GID)
+    }
+    if let uid = identity.uid {
+      plan.uid = uid
+      mark(HIVE_SET_UID)
+    }
+    if let nice = spec.nice ?? inherited.nice {
+      plan.nice = Int32(clamping: nice)
+      mark(HIVE_SET_NICE)
+    }
+    if let priority = spec.ionice {
+      plan.io_priority = priority.kernelValue
+      mark(HIVE_SET_IO_PRIORITY)
+    }
+    if let adjust = spec.oomScoreAdjust ?? inherited.oomScoreAdjust {
+      plan.oom_score_adjust = Int32(clamping: adjust)
+      mark(HIVE_SET_OOM_SCORE_ADJUST)
+    }
+    if spec.noNewPrivileges { mark(HIVE_SET_NO_NEW_PRIVILEGES) }
+    if let tag = request.tag {
+      plan.tag = tag.value
+      mark(HIVE_SET_TAG)
+    }
+    plan.set = flags.rawValue
+    plan.without = without.rawValue
+    plan.cgroup = request.cgroup ?? -1
+    plan.pipe_error = pipeError
+    plan.clone_error = cloneError
+    plan.stack = stack
+    plan.stack_bytes = Spawner.stackBytes
+  }
+}
+
+extension IOPriority {
+  /// IOPRIO_PRIO_VALUE(class, level) of ioprio_set(2).
+  var kernelValue: Int32 {
+    switch self {
+    case .realtime(let level): 1 << 13 | Int32(min(max(level, 0), 7))
+    case .bestEffort(let level): 2 << 13 | Int32(min(max(level, 0), 7))
+    case .idle: 3 << 13
+    }
+  }
+}
