@@ -57,6 +57,9 @@ let package = Package(
     // Postgres and the API.
     .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
     .target(name: "PostgresClient", dependencies: ["CLibPQ"], swiftSettings: strict),
+    .target(name: "PostgresTestSupport", path: "Tests/PostgresTestSupport", swiftSettings: strict),
+    .testTarget(
+      name: "PostgresClientTests", dependencies: ["PostgresClient", "PostgresTestSupport"], swiftSettings: strict),
     .executableTarget(
       name: "hive-postgres",
       dependencies: [
@@ -65,10 +68,10 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: staticStdlibSwift, linkerSettings: staticStdlib),
-    .executableTarget(
-      name: "hive-service",
+    .target(
+      name: "HiveServiceCore",
       dependencies: [
-        "PostgresClient", "ControlProtocol",
+        "PostgresClient",
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
@@ -76,6 +79,9 @@ let package = Package(
         .product(name: "NIOHTTP1", package: "swift-nio"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ],
+      swiftSettings: strict),
+    .executableTarget(
+      name: "hive-service", dependencies: ["HiveServiceCore"],
       swiftSettings: staticStdlibSwift, linkerSettings: staticStdlib),
   ]
 )

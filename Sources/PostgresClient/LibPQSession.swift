@@ -95,11 +95,15 @@ final class LibPQSession: @unchecked Sendable {
 
   /// Takes in what arrived while the connection was idle. False when the server has ended the session.
   func absorbPendingInput() -> Bool {
-    guard let connection, PQstatus(connection) == CONNECTION_OK, PQconsumeInput(connection) == 1 else { return false }
-    // An error that arrives between statements (57P01, 57P05) surfaces as a result that belongs to none.
-    _ = PQisBusy(connection)
-    while let notification = PQnotifies(connection) { PQfreemem(notification) }
-    return PQstatus(connection) == CONNECTION_OK
+    guard let connection else { return false }
+    var descriptor = pollfd(fd: PQsocket(connection), events: Int16(POLLIN), revents: 0)
+    // The farewell (57P01, 57P05) is read first and the end of the stream after it.
+    while PQstatus(connection) == CONNECTION_OK, Glibc.poll(&descriptor, 1, 0) > 0 {
+      guard PQconsumeInput(connection) == 1 else { return false }
+      _ = PQisBusy(connection)
+      while let notification = PQnotifies(connection) { PQfreemem(notification) }
+    }
+    return PQstatus(connection) == CONNECTION_OK && !notices.sawFatal
   }
 
   /// A SCRAM-SHA-256 verifier for `ALTER ROLE … PASSWORD`, so that the password itself reaches no log.
@@ -283,15 +287,22 @@ final class CancelRequest: @unchecked Sendable {  // Unchecked: the object is us
 /// libpq's notice callback, as an object.
 private final class NoticeReceiver: Sendable {
   private let handler: (@Sendable (PostgresNotice) -> Void)?
+  private let fatal = Atomic<Bool>(false)
+
+  /// An error that arrives between statements belongs to none, so libpq hands it out as a notice; a fatal one is the
+  /// server's farewell.
+  var sawFatal: Bool { fatal.load(ordering: .relaxed) }
 
   init(_ handler: (@Sendable (PostgresNotice) -> Void)?) { self.handler = handler }
 
   static let receive: PQnoticeReceiver = { context, result in
     guard let context, let result else { return }
     let receiver = Unmanaged<NoticeReceiver>.fromOpaque(context).takeUnretainedValue()
+    let severity = ResultError.field(result, "V") ?? ResultError.field(result, "S") ?? "NOTICE"
+    if severity == "FATAL" || severity == "PANIC" { receiver.fatal.store(true, ordering: .relaxed) }
     receiver.handler?(
       PostgresNotice(
-        severity: ResultError.field(result, "V") ?? ResultError.field(result, "S") ?? "NOTICE",
+        severity: severity,
         message: ResultError.field(result, "M") ?? "", sqlState: ResultError.field(result, "C")))
   }
 }
