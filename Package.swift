@@ -60,14 +60,13 @@ let package = Package(
     .target(name: "PostgresTestSupport", path: "Tests/PostgresTestSupport", swiftSettings: strict),
     .testTarget(
       name: "PostgresClientTests", dependencies: ["PostgresClient", "PostgresTestSupport"], swiftSettings: strict),
+    .target(
+      name: "CHivePostgres", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror", "-O2"])]),
+    .target(name: "HivePostgresCore", dependencies: ["CLibPQ", "CHivePostgres"], swiftSettings: strict),
     .executableTarget(
-      name: "hive-postgres",
-      dependencies: [
-        "PostgresClient", "ControlProtocol", "CHiveSys",
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        .product(name: "Logging", package: "swift-log"),
-      ],
+      name: "hive-postgres", dependencies: ["HivePostgresCore"],
       swiftSettings: staticStdlibSwift, linkerSettings: staticStdlib),
+    .testTarget(name: "HivePostgresTests", dependencies: ["HivePostgresCore", "hive-postgres"], swiftSettings: strict),
     .target(
       name: "HiveServiceCore",
       dependencies: [

@@ -1,0 +1,54 @@
+#define _GNU_SOURCE 1
+#include "CHivePostgres.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <locale.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+int hpg_random(void *buffer, size_t length) {
+  unsigned char *at = buffer;
+  while (length > 0) {
+    ssize_t got = getrandom(at, length, 0);
+    if (got < 0) {
+      if (errno == EINTR) {
+        continue;
+      }
+      return -1;
+    }
+    at += got;
+    length -= (size_t)got;
+  }
+  return 0;
+}
+
+int hpg_memory_file(const char *name) { return memfd_create(name, MFD_CLOEXEC); }
+
+uint64_t hpg_filesystem_type(const char *path) {
+  struct statfs info;
+  return statfs(path, &info) == 0 ? (uint64_t)info.f_type : 0;
+}
+
+uint64_t hpg_tmpfs(void) { return TMPFS_MAGIC; }
+
+int hpg_allocate(int fd, int64_t length) { return fallocate(fd, 0, 0, (off_t)length); }
+
+int hpg_signal_descriptor(const sigset_t *signals) { return signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK); }
+
+char *const *hpg_environment(void) { return environ; }
+
+int hpg_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
+
+int hpg_has_locale(const char *name) {
+  locale_t locale = newlocale(LC_ALL_MASK, name, (locale_t)0);
+  if (locale == (locale_t)0) {
+    return 0;
+  }
+  freelocale(locale);
+  return 1;
+}

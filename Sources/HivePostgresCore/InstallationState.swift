@@ -1,0 +1,107 @@
+// What must be remembered between two boots: V/.hivesup/state.json. Written whole or not at all (FileSystem.writeAtomically).
+
+/// What is known of the cluster in a volume.
+public struct InstallationState: Equatable, Sendable {
+  /// How far it got.
+  public var phase: Phase
+  /// Where the cluster is (or will be, while `installing`).
+  public var dataDirectory: String
+  /// Decimal, as pg_controldata prints it: tells a swapped volume.
+  public var systemIdentifier: String
+  /// PostgreSQL's major version.
+  public var majorVersion: Int
+  /// The bootstrap superuser.
+  public var superuser: String
+  /// When, as RFC 3339.
+  public var since: String
+  /// Scripts that ran at the first start.
+  public var scripts: [Script] = []
+
+  /// How far an installation got.
+  public enum Phase: String, Sendable {
+    /// Complete in the staging directory, being moved into place: only the move is left to do.
+    case installing
+    /// Made by us, in place.
+    case initialised
+    /// Found, checked and taken over.
+    case adopted
+  }
+
+  /// A script of /docker-entrypoint-initdb.d.
+  public struct Script: Equatable, Sendable {
+    /// The file's name.
+    public var name: String
+    /// SHA-256 of its content, hexadecimal.
+    public var checksum: String
+  }
+
+  private static let format: Int64 = 1
+
+  /// The file's content.
+  var json: String {
+    JSON.object([
+      ("format", .integer(InstallationState.format)),
+      ("phase", .string(phase.rawValue)),
+      ("data_directory", .string(dataDirectory)),
+      ("system_identifier", .string(systemIdentifier)),
+      ("major_version", .integer(Int64(majorVersion))),
+      ("superuser", .string(superuser)),
+      ("since", .string(since)),
+      (
+        "initdb_scripts",
+        .array(scripts.map { .object([("name", .string($0.name)), ("sha256", .string($0.checksum))]) })
+      ),
+    ]).text + "\n"
+  }
+
+  /// Reads the file's content, or nil when it is not what we write.
+  init?(parsing bytes: [UInt8]) {
+    guard let root = JSON(parsing: bytes), root["format"]?.integerValue == InstallationState.format,
+      let phase = root["phase"]?.stringValue.flatMap(Phase.init),
+      let directory = root["data_directory"]?.stringValue, directory.hasPrefix("/"),
+      let identifier = root["system_identifier"]?.stringValue,
+      let major = root["major_version"]?.integerValue.flatMap({ Int(exactly: $0) }),
+      let superuser = root["superuser"]?.stringValue, !superuser.isEmpty,
+      let since = root["since"]?.stringValue, let scripts = root["initdb_scripts"]?.arrayValue
+    else { return nil }
+    self.phase = phase
+    self.dataDirectory = directory
+    self.systemIdentifier = identifier
+    self.majorVersion = major
+    self.superuser = superuser
+    self.since = since
+    for script in scripts {
+      guard let name = script["name"]?.stringValue, let checksum = script["sha256"]?.stringValue else { return nil }
+      self.scripts.append(Script(name: name, checksum: checksum))
+    }
+  }
+
+  init(
+    phase: Phase, dataDirectory: String, systemIdentifier: String, majorVersion: Int, superuser: String, since: String,
+    scripts: [Script] = []
+  ) {
+    self.phase = phase
+    self.dataDirectory = dataDirectory
+    self.systemIdentifier = systemIdentifier
+    self.majorVersion = majorVersion
+    self.superuser = superuser
+    self.since = since
+    self.scripts = scripts
+  }
+
+  /// The state of a volume, or nil where none was written. A file that cannot be understood is an error: guessing could cost data.
+  static func read(_ path: String) throws(Failure) -> InstallationState? {
+    guard let bytes = try FileSystem.read(path) else { return nil }
+    guard let state = InstallationState(parsing: bytes) else {
+      throw Failure(
+        .configuration, "cannot understand \(path): it was not written by this version of hive-postgres",
+        remedy: "when the cluster beside it is sound, remove the file: it is then examined and adopted")
+    }
+    return state
+  }
+
+  /// Writes it.
+  func write(_ path: String) throws(Failure) {
+    try FileSystem.writeAtomically(path, json.utf8, mode: 0o600)
+  }
+}

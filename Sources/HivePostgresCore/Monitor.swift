@@ -1,0 +1,185 @@
+// `hive-postgres monitor`: what only SQL can tell of the database's health, on one kept connection, reported to PID 1 after every
+// check. It outlives the database, PID 1's restarts and everything else but a stop signal.
+
+import Glibc
+
+/// Watches a database.
+public struct Monitor {
+  /// What one check found.
+  public struct Finding: Equatable, Sendable {
+    /// The database does its work.
+    public var passed: Bool
+    /// For people: what is wrong, or how it is.
+    public var detail: String
+    /// How long the database took, in milliseconds.
+    public var latencyMilliseconds: Double
+  }
+
+  private let settings: Settings
+  private let role: Role
+  private let console: Console
+  private let interruption: Interruption
+  private let notify: Notify
+  private let volume: Volume
+
+  /// Below this free space the check fails: PostgreSQL could not start again (`DiskSpace`).
+  private static let criticalBytes = DiskSpace.needed(walSegmentBytes: 16 << 20)
+
+  /// A monitor for the database of the settings' role.
+  public init(settings: Settings, console: Console, interruption: Interruption, notify: Notify) throws(Failure) {
+    self.settings = settings
+    role = try settings.requiredRole()
+    self.console = console
+    self.interruption = interruption
+    self.notify = notify
+    // The state file may not be readable for this user: only the place to measure free space depends on it.
+    let own = Path.join(Path.join(settings.volume, Volume.privateName), "state.json")
+    let state = (try? InstallationState.read(own)) ?? nil
+    volume = try Volume(settings: settings, state: state)
+  }
+
+  /// Checks until a stop signal comes; returns then.
+  public func run() {
+    var connection: SQLConnection?
+    var last: Finding?
+    var lastReport = ""
+    var isReady = false
+    let clock = ContinuousClock()
+    var next = clock.now
+    while true {
+      guard let finding = check(&connection) else { break }
+      if last.map({ $0.passed != finding.passed }) ?? true {
+        console.info(finding.passed ? "the database is well: \(finding.detail)" : "the database is not well: \(finding.detail)")
+      }
+      last = finding
+      guard let problem = report(finding) else { break }
+      if problem != lastReport {
+        if problem.isEmpty { console.info("PID 1 takes reports") } else { console.warning(problem) }
+        lastReport = problem
+      }
+      var status = "STATUS=\(finding.passed ? "passing" : "failing"): \(finding.detail)\nWATCHDOG=1"
+      if !isReady { status += "\nREADY=1" }
+      isReady = true
+      notify.send(status)
+
+      // A fixed rhythm, but never two checks at once after a long one.
+      next += settings.monitorInterval
+      next = max(next, clock.now + .milliseconds(100))
+      guard sleep(until: next, clock) else { break }
+    }
+    notify.send("STOPPING=1")
+  }
+
+  /// False on a stop signal. Wakes up in between only where a watchdog wants it.
+  private func sleep(until instant: ContinuousClock.Instant, _ clock: ContinuousClock) -> Bool {
+    while true {
+      let left = instant - clock.now
+      guard left > .zero else { return true }
+      if case .stop = interruption.wait(atMost: min(left, notify.watchdogInterval ?? left)) { return false }
+      if notify.watchdogInterval != nil { notify.send("WATCHDOG=1") }
+    }
+  }
+
+  /// How long one check may take: a database that is stopped (SIGSTOP) or thrashing does not answer at all.
+  private var timeout: Duration { min(settings.monitorInterval, .seconds(1)) }
+
+  // MARK: One check
+
+  private static let statement = """
+    SELECT pg_catalog.pg_is_in_recovery(),
+      (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend'),
+      pg_catalog.current_setting('max_connections')
+    """
+
+  /// nil on a stop signal.
+  private func check(_ connection: inout SQLConnection?) -> Finding? {
+    let start = ContinuousClock.now
+    func finding(_ passed: Bool, _ detail: String) -> Finding {
+      Finding(passed: passed, detail: detail, latencyMilliseconds: (ContinuousClock.now - start) / .milliseconds(1))
+    }
+    // A lost connection is no news: a new one tells how the database is now. Hence the second attempt.
+    let attempts = connection == nil ? 1 : 2
+    for attempt in 1...attempts {
+      do throws(SQLFailure) {
+        let current = if let connection { connection } else { try connect() }
+        connection = current
+        try current.query("SELECT 1", within: timeout)
+        let rows = try current.query(Monitor.statement, within: timeout)
+        let measured = finding(true, "")
+        let space = try? FileSystem.freeBytes(volume.dataDirectory)
+        let (passed, detail) = Monitor.judge(rows.first ?? [], free: space?.free, total: space?.total)
+        return Finding(passed: passed, detail: detail, latencyMilliseconds: measured.latencyMilliseconds)
+      } catch {
+        connection = nil
+        switch error.kind {
+        case .interrupted: return nil
+        case .connection where error.isFull:
+          return finding(true, "degraded: \(error.message)")
+        case .connection where attempt < attempts: continue
+        case .timeout: return finding(false, "no answer within \(timeout)")
+        case .connection, .statement: return finding(false, error.message)
+        }
+      }
+    }
+    return finding(false, "no connection")
+  }
+
+  private func connect() throws(SQLFailure) -> SQLConnection {
+    try SQLConnection(
+      [
+        ("host", settings.runDirectory), ("port", String(settings.port)), ("user", Migrator.monitorRole),
+        ("dbname", role.database), ("application_name", "hive-postgres monitor"),
+      ], within: timeout, interruption)
+  }
+
+  /// The verdict on an answer: recovery state, connections, their limit.
+  static func judge(_ row: [String?], free: UInt64?, total: UInt64?) -> (passed: Bool, detail: String) {
+    guard row.count == 3, let recovery = row[0], let used = row[1].flatMap({ Int($0) }), let limit = row[2].flatMap({ Int($0) })
+    else { return (false, "the answer has not the expected form") }
+    var remarks: [String] = []
+    var passed = true
+    if recovery == "t" {
+      passed = false
+      remarks.append("in recovery: read-only")
+    }
+    remarks.append("\(used) of \(limit) connections")
+    if used * 10 >= limit * 9 { remarks.append("degraded: nearly out of connections") }
+    if let free, let total, total > 0 {
+      remarks.append("\(free >> 20) MB free")
+      if free < criticalBytes {
+        passed = false
+        remarks.append("disk full: PostgreSQL could not be started again")
+      } else if free < total / 10 {
+        remarks.append("degraded: disk more than 90 % full")
+      }
+    }
+    return (passed, remarks.joined(separator: ", "))
+  }
+
+  // MARK: The report
+
+  /// The body of POST /v1/checks/postgresql.
+  static func body(_ finding: Finding, interval: Duration) -> String {
+    JSON.object([
+      ("name", .string("sql")), ("type", .string("postgres")), ("passed", .bool(finding.passed)),
+      ("latency_ms", .number((finding.latencyMilliseconds * 1000).rounded() / 1000)), ("detail", .string(finding.detail)),
+      ("interval_seconds", .number(interval / .seconds(1))),
+    ]).text
+  }
+
+  /// Empty when PID 1 took it, a sentence when it did not, nil on a stop signal.
+  private func report(_ finding: Finding) -> String? {
+    guard let path = settings.controlSocket else { return "HIVESUP_SOCKET is not set: reporting to nobody but this log" }
+    do throws(ControlClient.Problem) {
+      try ControlClient(socketPath: path, interruption: interruption).post(
+        "/v1/checks/postgresql", Monitor.body(finding, interval: settings.monitorInterval), within: .seconds(1))
+      return ""
+    } catch {
+      switch error {
+      case .interrupted: return nil
+      case .unreachable(let why): return "cannot report to \(path): \(why); trying again"
+      case .refused(let status, let why): return "cannot report to \(path): PID 1 answered \(status) \(why); trying again"
+      }
+    }
+  }
+}

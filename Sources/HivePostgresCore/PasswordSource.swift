@@ -1,0 +1,42 @@
+// Where the application's password is: given, or made once and kept.
+
+import Glibc
+
+/// The application role's password.
+struct PasswordSource {
+  let settings: Settings
+  let role: Role
+
+  /// The password that was given, nil when there is none yet. Call it before root is given up: secrets are often root's.
+  func read() throws(Failure) -> String? {
+    if let password = settings.password {
+      try Password.check(password, role: role.owner, name: "HIVE_DB_PASSWORD")
+      return password
+    }
+    guard let file = settings.passwordFile else { return nil }
+    guard let password = try FileSystem.readText(file)?.trimmingTrailingNewlines else { return nil }
+    try Password.check(password, role: role.owner, name: file)
+    return password
+  }
+
+  /// Reads the file, or makes it with a random password.
+  static func generated(at path: String, role: Role, _ console: Console) throws(Failure) -> String {
+    if let password = try FileSystem.readText(path)?.trimmingTrailingNewlines {
+      try Password.check(password, role: role.owner, name: path)
+      if let status = try FileSystem.status(path), status.permissions & 0o077 != 0, chmod(path, 0o600) != 0 {
+        console.warning("others can read \(path): set its mode to 0600")
+      }
+      return password
+    }
+    let password = try Password.generate()
+    try FileSystem.makeDirectories(Path.parent(path), mode: 0o700)
+    do throws(Failure) {
+      try FileSystem.writeAtomically(path, (password + "\n").utf8, mode: 0o600)
+    } catch {
+      throw Failure(error.status, error.message, remedy: "give a place that can be written in HIVE_DB_PASSWORD_FILE, or the file itself")
+    }
+    console.info("made a password for \(role.owner) in \(path)")
+    // Another run may have been faster: what the file says is what counts.
+    return try FileSystem.readText(path)?.trimmingTrailingNewlines ?? password
+  }
+}

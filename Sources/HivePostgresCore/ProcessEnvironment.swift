@@ -1,0 +1,31 @@
+// Environment, program and working directory of this process.
+
+import CHivePostgres
+import Glibc
+
+/// What this process was started with.
+public enum ProcessEnvironment {
+  /// This program's file, absolute.
+  public static var executable: String { FileSystem.linkTarget("/proc/self/exe") ?? "/" }
+
+  /// Where it was started.
+  public static var workingDirectory: String {
+    guard let path = getcwd(nil, 0) else { return "/" }
+    defer { free(path) }
+    return String(cString: path)
+  }
+
+  /// A copy.
+  public static var current: [String: String] {
+    var environment: [String: String] = [:]
+    guard var entry = hpg_environment() else { return environment }
+    while let text = entry.pointee {
+      let line = String(cString: text)
+      if let equals = line.firstIndex(of: "=") {
+        environment[String(line[..<equals])] = String(line[line.index(after: equals)...])
+      }
+      entry += 1
+    }
+    return environment
+  }
+}

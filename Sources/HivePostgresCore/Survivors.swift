@@ -1,0 +1,141 @@
+// Before anything touches a data directory, nobody else may be in it. Three cases (research: PostgreSQL's own interlock knows only
+// process ids, and is wrong for zombies and for numbers that were given to another process): a live server that someone
+// supervises is left alone; what a dead supervisor, postmaster or init left behind is ended; a lock file that no server stands
+// behind is removed.
+
+import Glibc
+
+/// Makes sure that a data directory has no user, with the volume's lock as the last word.
+struct Survivors {
+  let workspace: Workspace
+  let volume: Volume
+
+  /// SIGQUIT is the immediate shutdown; backends whose postmaster is gone do nothing else useful.
+  static let orphanPlan: [(signal: Int32, wait: Duration)] = [(SIGQUIT, .seconds(5)), (SIGKILL, .seconds(5))]
+  /// A whole server without a supervisor gets a chance to shut down in order.
+  static let serverPlan: [(signal: Int32, wait: Duration)] = [
+    (SIGINT, .seconds(20)), (SIGQUIT, .seconds(5)), (SIGKILL, .seconds(5)),
+  ]
+
+  /// Takes the lock. What an earlier, dead holder left running is ended; a live holder is waited for. nil: `giveUp` said that the
+  /// lock is not needed.
+  func takeLock(unless giveUp: () throws(Failure) -> Bool = { () throws(Failure) in false }) throws(Failure) -> VolumeLock? {
+    var holder: VolumeLock.Holder?
+    var lock: VolumeLock?
+    var isFirst = true
+    let took = try workspace.interruption.poll(every: .milliseconds(20), atMost: workspace.settings.lockTimeout) {
+      () throws(Failure) in
+      switch try VolumeLock.attempt(volume.lock) {
+      case .taken(let taken):
+        lock = taken
+        return true
+      case .held(let found):
+        holder = found
+        if try giveUp() { return true }
+        if let found, found.namespace == ProcessTable.namespace {
+          if !found.isAlive {
+            try endLeftovers()
+          } else if isOrphan(found.identity.pid) {
+            try endServer(found.identity.pid)
+          }
+        }
+        if isFirst { workspace.console.info("waiting for \(describe(holder)) to leave \(volume.root)") }
+        isFirst = false
+        return false
+      }
+    }
+    guard !took else { return lock }
+    throw Failure(
+      .locked, "cannot use the volume \(volume.root): \(describe(holder)) has it",
+      remedy: "stop that first; two servers on one data directory would destroy it")
+  }
+
+  private func describe(_ holder: VolumeLock.Holder?) -> String {
+    guard let holder else { return "another process" }
+    guard holder.namespace == ProcessTable.namespace else { return "another container" }
+    let command = ProcessTable.command(holder.identity.pid)
+    return command.isEmpty ? "another process" : "\(command) (process \(holder.identity.pid))"
+  }
+
+  /// Ends what runs in a staging directory or in the cluster after the one who started it has died.
+  private func endLeftovers() throws(Failure) {
+    let staged = ["PGDATA=\(volume.staging)", "PGDATA=\(volume.inPlaceStaging)"]
+    var left = try ProcessTable.find(owner: workspace.user.id) { pid in
+      staged.contains { ProcessTable.environment(pid, contains: $0) }
+    }
+    left += try ProcessTable.servers(of: volume.dataDirectory, owner: workspace.user.id)
+    try end(left, Survivors.orphanPlan)
+  }
+
+  /// Ends every server process of the cluster. Only with the lock in hand: no supervised server of ours can be running then.
+  func endServers() throws(Failure) {
+    let servers = try ProcessTable.servers(of: volume.dataDirectory, owner: workspace.user.id)
+    guard !servers.isEmpty else { return }
+    let pids = Set(servers.map(\.identity.pid))
+    // A postmaster is the one whose parent is no process of the same cluster and whose number is in postmaster.pid.
+    let recorded: Int32? =
+      if case .process(let content) = try lockFile() { content.pid } else { nil }
+    if let postmaster = servers.first(where: { $0.identity.pid == recorded && !pids.contains($0.parent) }) {
+      guard isOrphan(postmaster.identity.pid) else {
+        throw Failure(
+          .locked, "cannot use \(volume.dataDirectory): process \(postmaster.identity.pid) serves it already",
+          remedy: "stop that first: kill -INT \(postmaster.identity.pid)")
+      }
+      try endServer(postmaster.identity.pid)
+    }
+    try end(try ProcessTable.servers(of: volume.dataDirectory, owner: workspace.user.id), Survivors.orphanPlan)
+  }
+
+  /// Nobody supervises it: its parent is the system's init, or the one who has just started us (who would not, were it still his).
+  private func isOrphan(_ pid: pid_t) -> Bool {
+    guard let info = ProcessTable.info(pid) else { return false }
+    return info.parent <= 1 || info.parent == getppid() || ProcessTable.command(info.parent) == "systemd"
+  }
+
+  private func endServer(_ pid: pid_t) throws(Failure) {
+    guard let info = ProcessTable.info(pid) else { return }
+    workspace.console.warning("a server without supervisor (process \(pid)) is in \(volume.dataDirectory): stopping it")
+    try end([info], Survivors.serverPlan)
+  }
+
+  private func end(_ processes: [ProcessInfo], _ plan: [(signal: Int32, wait: Duration)]) throws(Failure) {
+    guard !processes.isEmpty else { return }
+    let numbers = processes.map { String($0.identity.pid) }.joined(separator: ", ")
+    workspace.console.warning("ending what an earlier run left in \(volume.root): process \(numbers)")
+    let left = try ProcessTable.end(processes, plan: plan, workspace.interruption)
+    guard left.isEmpty else {
+      throw Failure(
+        .locked, "cannot end process \(left.map { String($0.identity.pid) }.joined(separator: ", ")) in \(volume.dataDirectory)",
+        remedy: "it hangs in the kernel, most likely on the disk: look at the kernel's log")
+    }
+  }
+
+  private var lockFilePath: String { Path.join(volume.dataDirectory, "postmaster.pid") }
+
+  private func lockFile() throws(Failure) -> PostmasterFile? {
+    try FileSystem.read(lockFilePath).map { PostmasterFile(parsing: $0) }
+  }
+
+  /// Removes a postmaster.pid that would stop PostgreSQL from starting although no server is there. With the lock in hand, and
+  /// after `endServers`, nobody can be: what is left is to see that the number in it is no live server of this cluster.
+  func clearLockFile() throws(Failure) {
+    guard let file = try lockFile() else { return }
+    let reason: String
+    switch file {
+    case .empty: reason = "it is empty"
+    case .garbage: reason = "it has no process id"
+    case .process(let content):
+      let info = ProcessTable.info(content.pid)
+      let servers = try ProcessTable.servers(of: volume.dataDirectory, owner: workspace.user.id)
+      if servers.contains(where: { $0.identity.pid == content.pid }) {
+        throw Failure(
+          .locked, "cannot use \(volume.dataDirectory): process \(content.pid) serves it already",
+          remedy: "stop that first: kill -INT \(content.pid)")
+      }
+      guard let info else { return }  // Nobody has the number: PostgreSQL removes the file itself.
+      reason = info.isDead ? "process \(content.pid) is dead" : "process \(content.pid) is \(ProcessTable.command(content.pid))"
+    }
+    workspace.console.warning("removing a stale \(lockFilePath): \(reason)")
+    guard unlink(lockFilePath) == 0 || errno == ENOENT else { throw .system("remove \(lockFilePath)", errno) }
+  }
+}
