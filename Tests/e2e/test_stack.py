@@ -1,0 +1,307 @@
+"""The container's main job: PostgreSQL and the API stay up, come back, and stop cleanly; no acknowledged row is lost; the port never
+refuses a connection."""
+
+import os
+import signal
+import tempfile
+import shutil
+import pathlib
+import time
+
+import pytest
+
+from lab import processes
+from lab.client import get
+from lab.daemon import PID1
+from lab.prober import Prober
+from lab.stack import DATABASE, POSTGRES, RESOURCE, Ledger, Stack, payload, tool
+from lab.waiting import until
+
+if not POSTGRES:
+    raise pytest.UsageError("cannot test the stack: give HIVE_PG_BINDIR, or use scripts/test")
+
+#: A hang is noticed after three liveness checks five seconds apart; then it is stopped, and started again.
+BACK = 60
+
+
+def new_directory():
+    path = pathlib.Path(tempfile.mkdtemp(prefix="hst.", dir="/tmp"))
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture(scope="module")
+def genie():
+    """One genie as PID 1 that lives through all of this module's troubles, with writers and a prober that never rest."""
+    directory = new_directory()
+    stack = Stack(directory, "genie", mode=PID1)
+    try:
+        with stack:
+            stack.wait_healthy()
+            with Prober(stack.port) as prober, Ledger(stack) as ledger:
+                stack.prober, stack.ledger = prober, ledger
+                yield stack
+            assert prober.refused == [], prober.refused[:5]
+            assert stack.stop()[0] == 0, stack.output()
+            stack.assert_shut_down()
+    finally:
+        stack.destroy()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+VICTIMS = {
+    "postgresql": lambda stack: stack.postgres_pid(),
+    "backend": lambda stack: stack.backend_pid(),
+    "hive-service": lambda stack: stack.host_pid("hive-service"),
+    "health-monitor": lambda stack: stack.host_pid("health-monitor"),
+}
+
+
+def assert_all_is_well(stack):
+    """Healthy, writable, nothing lost, never refused, nothing dead lying around."""
+    stack.wait_healthy(BACK)
+    stack.ledger.wait_progress()
+    stack.ledger.verify()
+    assert stack.prober.refused == []
+    until(lambda: not processes.zombies(stack.pid), "no zombies")
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_killed_it_comes_back(genie, victim):
+    assert_all_is_well(genie)
+    pid = VICTIMS[victim](genie)
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not os.path.exists(f"/proc/{pid}"), "the victim is reaped")
+    assert_all_is_well(genie)
+    document = genie.healthy() or genie.wait_healthy(BACK)
+    assert document["services"]["postgresql"]["state"] == "RUNNING" and document["database"] == "connected"
+
+
+@pytest.mark.parametrize("victim", ["postgresql", "hive-service", "health-monitor"])
+def test_frozen_it_is_noticed_and_replaced(genie, victim):
+    """SIGSTOP: the process is there and does nothing. Its liveness check finds it."""
+    assert_all_is_well(genie)
+    pid = VICTIMS[victim](genie)
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: not os.path.exists(f"/proc/{pid}"), lambda: f"{victim} is replaced: {genie.document()}{genie.output()}", BACK, 0.05)
+    assert_all_is_well(genie)
+
+
+def test_a_frozen_backend_is_ridden_out(genie):
+    """One connection hangs; the others serve."""
+    assert_all_is_well(genie)
+    pid = genie.backend_pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        time.sleep(0.5)
+        until(lambda: get(genie.port, RESOURCE["genie"], "POST", 20, payload("genie", -1)).status == 201, "a row is written", BACK, 0.1)
+        assert genie.prober.refused == []
+    finally:
+        if os.path.exists(f"/proc/{pid}"):
+            os.kill(pid, signal.SIGCONT)
+    assert_all_is_well(genie)
+
+
+def test_a_storm_of_kills(genie):
+    """Everybody in turn, before the last one is back."""
+    for _ in range(3):
+        for victim in ("hive-service", "postgresql", "health-monitor"):
+            try:
+                pid = VICTIMS[victim](genie)
+            except AssertionError:
+                continue
+            os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
+    assert_all_is_well(genie)
+
+
+def test_postmaster_and_all_backends_at_once(genie):
+    assert_all_is_well(genie)
+    postmaster = genie.postgres_pid()
+    for pid in [postmaster, *processes.children(postmaster)]:
+        os.kill(pid, signal.SIGKILL)
+    assert_all_is_well(genie)
+
+
+def test_five_thousand_orphans_beside_the_stack(genie, actor):
+    """They are the API's: a child of the service's user makes them in the same namespace, by nsenter where that is allowed."""
+    assert_all_is_well(genie)
+    enter = ["nsenter", "--target", str(genie.pid), "--pid", "--mount"]
+    if os.geteuid() != 0:
+        enter += ["--user", "--preserve-credentials"]
+    import subprocess
+
+    maker = subprocess.Popen(enter + [actor, "orphans", "5000", "50"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
+                             env=genie.environment)
+    try:
+        assert maker.stdout.readline() == b"orphaned 5000\n"
+        until(lambda: not processes.zombies(genie.pid), "no zombies")
+        assert_all_is_well(genie)
+    finally:
+        for pid in [*processes.descendants(maker.pid), maker.pid]:
+            os.kill(pid, signal.SIGKILL)
+        maker.wait()
+        maker.stdout.close()
+
+
+def test_the_health_document_is_complete(genie):
+    document = genie.wait_healthy()
+    assert document["status"] == "healthy" and document["container"] == "genie" and document["database"] == "connected"
+    assert document["reasons"] == [] and document["uptime_seconds"] > 0 and document["version"]
+    assert document["timestamp"].endswith("Z")
+    for name in ("postgresql", "hive-service", "health-monitor"):
+        service = document["services"][name]
+        assert service["status"] == "healthy" and service["state"] == "RUNNING" and service["pid"] > 0, service
+        for check in service["checks"]:
+            assert check["status"] == "passing" and check["observed_at"].endswith("Z"), check
+    for target in ("/api/v1/health", "/health"):
+        answer = get(genie.port, target)
+        assert answer.status == 200 and answer.headers["cache-control"] == "no-store"
+        head = get(genie.port, target, "HEAD")
+        assert head.status == 200 and head.body == b""
+
+
+def test_the_api_creates_reads_lists_changes_and_deletes(genie):
+    made = get(genie.port, RESOURCE["genie"], "POST", body={"user_id": "somebody", "session_data": {"a": [1, None, "ü"]}})
+    assert made.status == 201, made.body
+    one = f"{RESOURCE['genie']}/{made.json['id']}"
+    assert get(genie.port, one).json["session_data"] == {"a": [1, None, "ü"]}
+    assert get(genie.port, f"{RESOURCE['genie']}?limit=1").status == 200
+    assert get(genie.port, one, "DELETE").status in (200, 204)
+    assert get(genie.port, one).status == 404
+    wrong = get(genie.port, RESOURCE["genie"], "POST", body={"user_id": 7})
+    assert wrong.status == 422 and wrong.json["detail"][0]["loc"][0] == "body", wrong.body
+
+
+def test_the_extension_is_there(genie):
+    assert genie.psql("SELECT '[1,2,3]'::vector <-> '[1,2,4]'::vector") == "1"
+
+
+# --- starts and stops: each with a container of its own --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def place():
+    path = new_directory()
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.mark.parametrize("role", ["genie", "agent"])
+def test_first_boot_stop_and_second_boot(place, mode, role):
+    stack = Stack(place, role, mode=mode)
+    with stack:
+        stack.wait_healthy()
+        identity = get(stack.port, RESOURCE[role], "POST", body=payload(role, 1)).json["id"]
+        done = tool(stack, "ctl", "status")
+        assert done.returncode == 0 and len(done.stdout.splitlines()) == 5, done
+        assert tool(stack, "healthcheck").returncode == 0
+        with stack.keeps_descriptors():
+            for _ in range(20):
+                assert get(stack.port).status == 200
+        status, seconds = stack.stop()
+        assert status == 0 and seconds < 9, (status, seconds, stack.output())
+        stack.assert_shut_down()
+    with stack:
+        stack.wait_healthy()
+        assert get(stack.port, f"{RESOURCE[role]}/{identity}").status == 200
+        assert stack.stop(signal.SIGINT)[0] == 0
+        stack.assert_shut_down()
+
+
+def test_term_in_every_phase_of_the_first_boot(place):
+    """initdb, bootstrap, server start, migration, API start: TERM ends it with 0 and leaves nothing; the next boot on the same volume
+    is healthy. The steps cover what a first boot takes on this machine."""
+    (place / "probe").mkdir()
+    probe = Stack(place / "probe", mode=PID1)
+    with probe:
+        begun = time.monotonic()
+        probe.wait_healthy()
+        whole = time.monotonic() - begun
+    steps = 12
+    for step in range(steps):
+        directory = place / f"{step}"
+        directory.mkdir()
+        stack = Stack(directory, mode=PID1).start()
+        try:
+            stack.find()
+            stack.ready()
+            time.sleep(whole * 1.1 * step / steps)
+            status, seconds = stack.stop()
+            # Work that is asked to stop half-way may say so; the container itself was asked to stop.
+            assert status == 0 and seconds < 9, (step, status, seconds, stack.output())
+            stack.assert_nothing_left()
+            if (stack.data / "pgdata").exists():
+                assert stack.cluster_state() == "shut down", (step, stack.cluster_state(), stack.output())
+        finally:
+            stack.destroy()
+        if step % 3 == 0:
+            with stack:
+                stack.wait_healthy()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def test_killed_in_every_phase_of_the_first_boot(place):
+    """Power loss: SIGKILL of PID 1 and with it of everything. The same volume then becomes healthy by itself."""
+    stack = Stack(place, mode=PID1)
+    for step in range(8):
+        stack.start()
+        stack.find()
+        stack.ready()
+        time.sleep(0.12 * step)
+        stack.signal(signal.SIGKILL)
+        stack.wait()
+        stack.assert_nothing_left()
+    with stack:
+        stack.wait_healthy()
+        assert stack.stop()[0] == 0
+        stack.assert_shut_down()
+
+
+def test_docker_stop_with_a_client_in_a_transaction(place):
+    """The smart shutdown of the official image waits for it until it is killed; fast shutdown does not."""
+    import subprocess
+
+    stack = Stack(place, mode=PID1)
+    with stack:
+        stack.wait_healthy()
+        database, role, table = DATABASE["genie"]
+        client = subprocess.Popen(
+            [f"{POSTGRES}/psql", "-X", "-q", "-h", str(stack.run_directory), "-p", str(stack.pg_port), "-U", role, "-d", database],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={"PATH": "/usr/bin:/bin"})
+        try:
+            client.stdin.write(f"BEGIN;\nINSERT INTO {table} (user_id) VALUES ('open');\n\\echo open\n")
+            client.stdin.flush()
+            assert client.stdout.readline() == "open\n"
+            status, seconds = stack.stop()
+            assert status == 0 and seconds < 5, (status, seconds, stack.output())
+            stack.assert_shut_down()
+        finally:
+            client.kill()
+            client.communicate()
+
+
+def test_a_frozen_postgres_does_not_outlast_the_deadline(place):
+    """Nothing helps against SIGSTOP but SIGKILL; it comes inside Docker's ten seconds, and the status says that something was killed."""
+    stack = Stack(place, mode=PID1)
+    with stack:
+        stack.wait_healthy()
+        os.kill(stack.postgres_pid(), signal.SIGSTOP)
+        status, seconds = stack.stop(timeout=12)
+        assert status == 70 and seconds < 9.8, (status, seconds, stack.output())
+    with stack:
+        stack.wait_healthy()
+
+
+def test_a_volume_in_use_is_refused_with_the_reason(place):
+    for name in ("a", "b"):
+        (place / name).mkdir()
+    first = Stack(place / "a")
+    with first:
+        first.wait_healthy()
+        second = Stack(place / "b")
+        second.environment["HIVE_DATA"] = str(first.data)
+        second.environment["HIVE_LOCK_TIMEOUT"] = "1"
+        assert second.run(30) == 75, second.output()
+        assert str(first.data) in second.output()
+        assert first.healthy()
