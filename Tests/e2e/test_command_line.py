@@ -130,13 +130,13 @@ def test_healthcheck_of_nothing_and_of_a_frozen_daemon_is_1_within_a_second(make
     done = hivesup("healthcheck", "--socket", f"{directory}/none.sock")
     assert done.returncode == 1 and "none.sock" in done.stdout + done.stderr, done
     with make(program("main", "/bin/sleep 1000", startsecs=0)) as daemon:
-        daemon.signal(signal.SIGSTOP)
+        daemon.send(signal.SIGSTOP)
         try:
             begun = time.monotonic()
             done = hivesup("healthcheck", "--socket", daemon.socket)
             assert done.returncode == 1 and time.monotonic() - begun < 1.5, done
         finally:
-            daemon.signal(signal.SIGCONT)
+            daemon.send(signal.SIGCONT)
 
 
 def test_metrics_are_prometheus_text(make, mode):

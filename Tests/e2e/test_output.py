@@ -46,7 +46,7 @@ def test_usr2_reopens_the_files(make, mode, directory):
     with make(program("main", say, stdout_logfile=log, stdout_logfile_maxbytes=0), mode=mode) as daemon:
         until(lambda: log.exists() and log.read_text() == "one\n", "one")
         os.rename(log, directory / "main.log.old")
-        daemon.signal(signal.SIGUSR2)
+        daemon.send(signal.SIGUSR2)
         until(log.exists, "a new file")
         (directory / "gate").write_text("\n")
         until(lambda: log.read_text() == "two\n", lambda: log.read_text())

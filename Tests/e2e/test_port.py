@@ -165,7 +165,7 @@ def test_unready_comes_before_the_program_is_told_to_stop(make, mode, directory)
     with daemon:
         box.wait_line("up")
         until(lambda: daemon.control.get("/readyz").status == 200, "ready")
-        daemon.signal(signal.SIGTERM)
+        daemon.send(signal.SIGTERM)
         box.wait_line("told")
         assert daemon.control.get("/readyz").status == 503
         assert daemon.wait(5) == 0

@@ -10,7 +10,7 @@ from lab.waiting import until
 
 
 def hup(daemon):
-    daemon.signal(signal.SIGHUP)
+    daemon.send(signal.SIGHUP)
 
 
 def post(daemon):
@@ -47,7 +47,7 @@ def test_a_broken_file_changes_nothing(make, mode, directory):
         daemon.write("[program:main]\ncommand=/bin/sleep 2000\nstartsecs=soon\n")
         answer = daemon.control.post("/v1/reload")
         assert answer.status >= 400 and "startsecs" in answer.body.decode(), (answer.status, answer.body)
-        daemon.signal(signal.SIGHUP)
+        daemon.send(signal.SIGHUP)
         until(lambda: "startsecs" in daemon.text(), "the error is logged")
         assert daemon.control.program("main")["pid"] == pid
 
@@ -69,8 +69,8 @@ def test_reload_while_stopping_is_ignored(make, mode, directory):
     daemon.write(program("main", slow))
     with daemon:
         box.wait_line("up")
-        daemon.signal(signal.SIGTERM)
+        daemon.send(signal.SIGTERM)
         box.wait_line("told")
         daemon.write(ini(program("main", slow), program("more", "/bin/sleep 1000")))
-        daemon.signal(signal.SIGHUP)
+        daemon.send(signal.SIGHUP)
         assert daemon.wait(5) == 0, daemon.output()

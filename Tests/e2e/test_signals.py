@@ -41,7 +41,7 @@ def test_every_other_signal_does_nothing(make, mode, directory):
         before = daemon.wait_state("main", "RUNNING")
         for number in WITHOUT_EFFECT:
             for _ in range(3):
-                daemon.signal(number)
+                daemon.send(number)
             assert daemon.control.get("/livez").status == 200, number
         after = daemon.control.program("main")
         assert (after["pid"], after["restarts"], after["state"]) == (before["pid"], before["restarts"], "RUNNING")
@@ -52,7 +52,7 @@ def test_faults_sent_by_others_do_not_reach_pid_1(make):
     with make(program("main", "/bin/sleep 1000", startsecs=0), mode="pid1") as daemon:
         before = daemon.wait_state("main", "RUNNING")
         for number in sorted(FAULTS):
-            daemon.signal(number)
+            daemon.send(number)
             assert daemon.control.get("/livez").status == 200, number
         assert daemon.control.program("main")["pid"] == before["pid"]
 
@@ -63,7 +63,7 @@ def test_ten_thousand_signals_at_once_lose_nothing(make, mode):
         daemon.wait_state("main", "RUNNING")
         first = daemon.host_pid("other")
         for i in range(10_000):
-            daemon.signal((signal.SIGCHLD, signal.SIGUSR1, signal.SIGWINCH)[i % 3])
+            daemon.send((signal.SIGCHLD, signal.SIGUSR1, signal.SIGWINCH)[i % 3])
             if i == 5_000:
                 os.kill(first, signal.SIGKILL)
         until(lambda: daemon.control.program("other")["restarts"] == 1, "other was restarted once")
@@ -83,10 +83,10 @@ def test_a_second_term_goes_to_the_next_step_of_the_stop_plan(make, mode, direct
     with daemon:
         box.wait_line("up")
         daemon.wait_state("main", "RUNNING")
-        daemon.signal(signal.SIGTERM)
+        daemon.send(signal.SIGTERM)
         box.wait_line("INT")
         assert box.all() == ["up", "INT"]
-        daemon.signal(signal.SIGTERM)
+        daemon.send(signal.SIGTERM)
         box.wait_line("QUIT")
         assert daemon.wait(5) == 0, daemon.output()
 
@@ -99,7 +99,7 @@ def test_every_further_term_escalates_until_kill(make, mode, actor):
         until(lambda: (processes.status(pid, "SigIgn") or ["0"])[0].startswith("7"), "deaf ignores signals", 5)
         for _ in range(3):
             assert gone([pid], 0.05) == [pid]
-            daemon.signal(signal.SIGTERM)
+            daemon.send(signal.SIGTERM)
         assert gone([pid], 5) == []
         # Not in time by its own plan: the documented status for having had to kill.
         assert daemon.wait(5) == 70, daemon.output()
@@ -111,7 +111,7 @@ def test_kill_of_pid_1_leaves_nothing(make):
     daemon.find()
     daemon.ready()
     daemon.wait_state("main", "RUNNING")
-    daemon.signal(signal.SIGKILL)
+    daemon.send(signal.SIGKILL)
     assert daemon.wait() == 137
     daemon.assert_nothing_left()
 
@@ -121,9 +121,9 @@ def test_stopped_and_continued_it_goes_on(make, mode):
     with make(program("main", "/bin/sleep 1000"), mode=mode) as daemon:
         daemon.wait_state("main", "RUNNING")
         pid = daemon.host_pid("main")
-        daemon.signal(signal.SIGSTOP)
+        daemon.send(signal.SIGSTOP)
         until(lambda: processes.stat(daemon.pid) == "T", "hivesupd is stopped")
         os.kill(pid, signal.SIGKILL)
-        daemon.signal(signal.SIGCONT)
+        daemon.send(signal.SIGCONT)
         again = until(lambda: (p := daemon.control.program("main"))["restarts"] == 1 and p, "main was restarted")
         assert again["last_exit"]["signal"] in ("KILL", "SIGKILL", 9), again

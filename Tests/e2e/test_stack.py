@@ -249,7 +249,7 @@ def test_killed_in_every_phase_of_the_first_boot(place):
         stack.find()
         stack.ready()
         time.sleep(0.12 * step)
-        stack.signal(signal.SIGKILL)
+        stack.send(signal.SIGKILL)
         stack.wait()
         stack.assert_nothing_left()
     with stack:

@@ -163,11 +163,11 @@ def test_term_at_every_moment_of_a_start(make, mode, directory):
             deadline = time.monotonic() + step * 0.004
             while time.monotonic() < deadline:
                 pass
-        daemon.signal(signal.SIGTERM)
+        daemon.send(signal.SIGTERM)
         if step == 0 and mode == "pid1":
             until(lambda: daemon.process.poll() is not None or os.path.exists(daemon.socket), "ended or up")
             if daemon.process.poll() is None:
-                daemon.signal(signal.SIGTERM)
+                daemon.send(signal.SIGTERM)
         status = daemon.wait(5)
         assert status == 0 or (step == 0 and status == 143), (step, status, daemon.output())
         daemon.assert_nothing_left()
@@ -182,7 +182,7 @@ def test_the_control_socket_is_gone_afterwards_and_a_new_daemon_takes_the_place_
     daemon.start()
     daemon.find()
     daemon.ready()
-    daemon.signal(signal.SIGKILL)
+    daemon.send(signal.SIGKILL)
     daemon.wait()
     daemon.destroy()
     with daemon:

@@ -118,7 +118,7 @@ class Daemon:
         try:
             if kind is None:
                 if self.process.poll() is None:
-                    self.signal(signal.SIGTERM)
+                    self.send(signal.SIGTERM)
                     self.wait()
                 self.assert_nothing_left()
         finally:
@@ -139,7 +139,7 @@ class Daemon:
             self.box.close()
             self.box = None
 
-    def signal(self, number):
+    def send(self, number):
         """Sends a signal to hivesupd, also when it is PID 1 of a namespace."""
         os.kill(self.pid, number)
 
@@ -164,7 +164,7 @@ class Daemon:
     def stop(self, number=signal.SIGTERM, timeout=LONG):
         """Asks it to stop and waits; returns (exit status, seconds it took)."""
         begun = time.monotonic()
-        self.signal(number)
+        self.send(number)
         status = self.wait(timeout)
         return status, time.monotonic() - begun
 
