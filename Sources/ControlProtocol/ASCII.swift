@@ -112,7 +112,7 @@ public enum PercentEncoding {
     for byte in text.utf8 {
       switch byte {
       case ASCII.minus, ASCII.dot, 0x5F, 0x7E, ASCII.colon, 0x2A: encoded.append(byte)
-      case _ where ASCII.isDigit(byte) || (byte < 0x80 && ASCII.isLetter(byte)): encoded.append(byte)
+      case _ where ASCII.isDigit(byte) || ASCII.isLetter(byte): encoded.append(byte)
       default:
         encoded.append(ASCII.percent)
         encoded.append(ASCII.hexDigit(byte >> 4))
