@@ -66,7 +66,7 @@ let package = Package(
     .executableTarget(
       name: "hive-postgres", dependencies: ["HivePostgresCore"],
       swiftSettings: staticStdlibSwift, linkerSettings: staticStdlib),
-    .testTarget(name: "HivePostgresTests", dependencies: ["HivePostgresCore", "hive-postgres"], swiftSettings: strict),
+    .testTarget(name: "HivePostgresTests", dependencies: ["HivePostgresCore"], swiftSettings: strict),
     .target(
       name: "HiveServiceCore",
       dependencies: [
