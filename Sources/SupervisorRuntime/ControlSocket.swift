@@ -6,6 +6,30 @@ import ControlProtocol
 import Glibc
 import SupervisorCore
 
+/// A user that programs run as. It may ask how things are and report checks (`hive-postgres monitor`, an API that relays the health
+/// document), and nothing else.
+public struct ControlGuest: Equatable, Sendable {
+  /// The user id.
+  public var uid: UInt32
+  /// The primary group's id.
+  public var gid: UInt32
+
+  /// A guest.
+  public init(uid: UInt32, gid: UInt32) {
+    self.uid = uid
+    self.gid = gid
+  }
+
+  /// Whether guests may send this request. Logs and events are not among them: they may quote what another program prints.
+  static func may(_ request: HTTPRequest) -> Bool {
+    switch (request.method, request.segments.first, request.segments.dropFirst().first) {
+    case ("GET", "livez", nil), ("GET", "readyz", nil), ("GET", "startupz", nil), ("GET", "metrics", nil): true
+    case ("GET", "v1", "health"), ("GET", "v1", "status"), ("POST", "v1", "checks"): true
+    default: false
+    }
+  }
+}
+
 /// Serves the control API at a path.
 public final class ControlSocket {
   /// How long until the next attempt to put the socket back, at first and at most.
@@ -22,6 +46,7 @@ public final class ControlSocket {
   public var onRepair: ((ListenError?) -> Void)?
 
   private let loop: EventLoop
+  private let guests: [ControlGuest]
   private var file: UnixSocketFile?
   private var acceptor: Acceptor?
   private var watcher: Int32 = -1
@@ -32,19 +57,31 @@ public final class ControlSocket {
   private var isClosed = false
 
   /// Listens at `path` (mode 0700), whose directory is made (0700) when it is missing. Every request of another user than root and the
-  /// supervisor's own is answered with 403; all others go to `handler`, with the peer's credentials in the responder.
+  /// supervisor's own is answered with 403; all others go to `handler`, with the peer's credentials in the responder. With guests the
+  /// mode is 0770 and the group theirs (0777 where they have several groups, or it cannot be given to theirs): who may do what is
+  /// decided by the peer's credentials, not by the mode.
   ///
   /// Throws when another process already answers at `path`, or the path cannot be used.
   public init(
-    loop: EventLoop, buffer: ReadBuffer, path: String, limits: HTTPServerLimits = .control,
+    loop: EventLoop, buffer: ReadBuffer, path: String, limits: HTTPServerLimits = .control, guests: [ControlGuest] = [],
     handler: @escaping HTTPServer.Handler
   ) throws(ListenError) {
     self.loop = loop
     self.path = path
+    self.guests = guests
     server = HTTPServer(loop: loop, buffer: buffer, limits: limits) { request, responder in
-      guard let peer = responder.peer, peer.uid == 0 || peer.uid == geteuid() else {
+      guard let peer = responder.peer,
+        peer.uid == 0 || peer.uid == geteuid() || guests.contains(where: { $0.uid == peer.uid })
+      else {
         responder.respond(
           .text("only root and the supervisor's own user (uid \(geteuid())) may use this socket\n", status: 403))
+        return
+      }
+      guard peer.uid == 0 || peer.uid == geteuid() || ControlGuest.may(request) else {
+        responder.respond(
+          .text(
+            "a program's user (uid \(peer.uid)) may ask for health and status and report checks, nothing else\n",
+            status: 403))
         return
       }
       handler(request, responder)
@@ -80,13 +117,19 @@ public final class ControlSocket {
           "unix:\(path)", errno: reason, remedy: "the directory \(directory) does not exist and cannot be made")
       }
     }
-    let file = try UnixSocketFile(path: path, mode: 0o700, backlog: 128)
+    let file = try UnixSocketFile(path: path, mode: 0o700, backlog: 128, guestGroup: guestGroup)
     // Whoever has connected to the old socket is still served.
     acceptor?.stop()
     self.file = file
     let acceptor = Acceptor(loop: loop, listener: file.descriptor) { [weak self] in self?.adopt($0) }
     self.acceptor = acceptor
     acceptor.start()
+  }
+
+  /// For whom besides the owner the file is.
+  private var guestGroup: UnixSocketFile.GuestGroup {
+    guard let first = guests.first else { return .none }
+    return guests.allSatisfy { $0.gid == first.gid } ? .group(first.gid) : .everyone
   }
 
   private func adopt(_ connection: Int32) {

@@ -30,8 +30,18 @@ final class UnixSocketFile {
   private var device: dev_t = 0
   private var inode: ino_t = 0
 
+  /// Who besides the owner may connect.
+  enum GuestGroup: Equatable {
+    /// As the mode says.
+    case none
+    /// This group gets the owner's bits; everyone does where the file cannot be given to it.
+    case group(UInt32)
+    /// Everyone gets the owner's bits.
+    case everyone
+  }
+
   /// Binds and listens. A socket file that nobody answers on is replaced; anything else at `path` is left alone and is an error.
-  init(path: String, mode: UInt32, backlog: Int32) throws(ListenError) {
+  init(path: String, mode: UInt32, backlog: Int32, guestGroup: GuestGroup = .none) throws(ListenError) {
     self.path = path
     let name = "unix:\(path)"
     guard path.utf8.count <= KernelAddress.longestPath else {
@@ -44,7 +54,8 @@ final class UnixSocketFile {
     let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
     if descriptor < 0 { throw ListenError(name, errno: Glibc.errno) }
     do {
-      try UnixSocketFile.establish(descriptor, address, temporary: temporary, path: path, mode: mode, backlog: backlog)
+      try UnixSocketFile.establish(
+        descriptor, address, temporary: temporary, path: path, mode: mode, backlog: backlog, guestGroup: guestGroup)
     } catch {
       unlink(temporary)
       close(descriptor)
@@ -86,7 +97,8 @@ final class UnixSocketFile {
   }
 
   private static func establish(
-    _ descriptor: Int32, _ address: KernelAddress, temporary: String, path: String, mode: UInt32, backlog: Int32
+    _ descriptor: Int32, _ address: KernelAddress, temporary: String, path: String, mode: UInt32, backlog: Int32,
+    guestGroup: GuestGroup
   ) throws(ListenError) {
     // On Linux the file takes the socket's own mode, less the umask: it is never more open than it will be.
     _ = fchmod(descriptor, mode)
@@ -94,6 +106,12 @@ final class UnixSocketFile {
     if address.withPointer({ bind(descriptor, $0, $1) }) != 0 {
       let reason = Glibc.errno
       throw ListenError("unix:\(path)", errno: reason, remedy: remedy(for: reason, path: path))
+    }
+    var mode = mode
+    switch guestGroup {
+    case .none: break
+    case .group(let group) where chown(temporary, uid_t.max, group) == 0: mode |= mode >> 3 & 0o070
+    case .group, .everyone: mode |= mode >> 3 & 0o070 | mode >> 6 & 0o007
     }
     if chmod(temporary, mode) != 0 || listen(descriptor, backlog) != 0 {
       throw ListenError("unix:\(path)", errno: Glibc.errno)
