@@ -40,16 +40,36 @@ pg_bindir() {
   printf '%s\n' "$bindir"
 }
 
+# The first of our programs that is not in DIRECTORY; status 1 when all are there.
+missing_program() { # DIRECTORY
+  local program
+  for program in hivesupd hivesup hive-postgres hive-service; do
+    if [ ! -x "$1/$program" ]; then
+      printf '%s\n' "$program"
+      return 0
+    fi
+  done
+  return 1
+}
+
 # Where the built programs are, on standard output: HIVE_BIN_DIR as it is, else this checkout's release build.
 # `swift build` does nothing when nothing changed, so this is also how a change gets in.
 build_products() {
+  local program
   if [ -n "${HIVE_BIN_DIR:-}" ]; then
-    local program
-    for program in hivesupd hivesup hive-postgres hive-service; do
-      [ -x "$HIVE_BIN_DIR/$program" ] ||
-        die "cannot use HIVE_BIN_DIR=$HIVE_BIN_DIR: there is no executable $program in it"
-    done
+    if program=$(missing_program "$HIVE_BIN_DIR"); then
+      die "cannot use HIVE_BIN_DIR=$HIVE_BIN_DIR: there is no executable $program in it"
+    fi
     (cd -- "$HIVE_BIN_DIR" && pwd -P)
+    return 0
+  fi
+  # Someone else's checkout: what they have built can be run, but not built anew.
+  if [ ! -w "$project" ] || { [ -e "$project/.build" ] && [ ! -w "$project/.build" ]; }; then
+    if program=$(missing_program "$project/.build/release"); then
+      die "cannot build in $project: $(id -un) may not write there; build as its owner, or use a checkout of your own"
+    fi
+    say "using the programs in $project/.build/release as they are: $(id -un) may not build there"
+    (cd -- "$project/.build/release" && pwd -P)
     return 0
   fi
   have swift || die "cannot build: swift is not in PATH; install Swift 6.2 or newer (swift.org/install), or give HIVE_BIN_DIR"
