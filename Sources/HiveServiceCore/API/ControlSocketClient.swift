@@ -1,0 +1,89 @@
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+/// Asks PID 1 over its control socket: one request, one connection, one deadline.
+struct ControlSocketClient: Sendable {
+  let path: String
+  let eventLoopGroup: any EventLoopGroup
+
+  struct Answer: Sendable {
+    var status: Int
+    var body: ByteBuffer
+  }
+
+  /// Why there is no answer.
+  struct Failure: Error, CustomStringConvertible {
+    let description: String
+  }
+
+  static let maximumBytes = 1 << 20
+
+  /// `GET target`. Throws `Failure` when there is no complete answer within `timeout`.
+  func get(_ target: String, timeout: Duration) async throws -> Answer {
+    let loop = eventLoopGroup.next()
+    let promise = loop.makePromise(of: Answer.self)
+    let deadline = loop.scheduleTask(in: TimeAmount(timeout)) {
+      promise.fail(Failure(description: "no answer within \(timeout)"))
+    }
+    ClientBootstrap(group: loop)
+      .connectTimeout(TimeAmount(timeout))
+      .channelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture {
+          try channel.pipeline.syncOperations.addHTTPClientHandlers()
+          try channel.pipeline.syncOperations.addHandler(AnswerHandler(target: target, promise: promise))
+        }
+      }
+      .connect(unixDomainSocketPath: path)
+      .whenComplete { result in
+        switch result {
+        case .success(let channel): promise.futureResult.whenComplete { _ in channel.close(promise: nil) }
+        case .failure(let error): promise.fail(Failure(description: "\(error)"))
+        }
+      }
+    defer { deadline.cancel() }
+    return try await promise.futureResult.get()
+  }
+}
+
+private final class AnswerHandler: ChannelInboundHandler {
+  typealias InboundIn = HTTPClientResponsePart
+  typealias OutboundOut = HTTPClientRequestPart
+
+  private let target: String
+  private let promise: EventLoopPromise<ControlSocketClient.Answer>
+  private var answer = ControlSocketClient.Answer(status: 0, body: ByteBuffer())
+
+  init(target: String, promise: EventLoopPromise<ControlSocketClient.Answer>) {
+    self.target = target
+    self.promise = promise
+  }
+
+  func channelActive(context: ChannelHandlerContext) {
+    let head = HTTPRequestHead(
+      version: .http1_1, method: .GET, uri: target, headers: ["Host": "hivesup", "Connection": "close"])
+    context.write(wrapOutboundOut(.head(head)), promise: nil)
+    context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+  }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    switch unwrapInboundIn(data) {
+    case .head(let head): answer.status = Int(head.status.code)
+    case .body(var part):
+      guard answer.body.readableBytes + part.readableBytes <= ControlSocketClient.maximumBytes else {
+        return fail(context, "the answer is larger than \(ControlSocketClient.maximumBytes) bytes")
+      }
+      answer.body.writeBuffer(&part)
+    case .end: promise.succeed(answer)
+    }
+  }
+
+  func channelInactive(context: ChannelHandlerContext) { fail(context, "the connection was closed without an answer") }
+
+  func errorCaught(context: ChannelHandlerContext, error: any Error) { fail(context, "\(error)") }
+
+  private func fail(_ context: ChannelHandlerContext, _ reason: String) {
+    promise.fail(ControlSocketClient.Failure(description: reason))
+    context.close(promise: nil)
+  }
+}

@@ -1,0 +1,142 @@
+import Glibc
+import HTTPTypes
+import Hummingbird
+import NIOCore
+import PostgresClient
+import Synchronization
+
+/// `/health` and `/api/v1/health`: the verdict is PID 1's, fetched from its control socket. Without PID 1 (or while it does
+/// not answer) the document has the same shape and tells what this process knows.
+final class HealthRoutes: Sendable {
+  /// What is asked of PID 1.
+  static let target = "/v1/health"
+  /// The whole answer must be there within a second.
+  static let relayTimeout = Duration.milliseconds(800)
+
+  struct Verdict: Sendable {
+    var isHealthy: Bool
+    var document: ByteBuffer
+  }
+
+  private let container: String
+  private let control: ControlSocketClient?
+  /// A connection of its own, so that a full pool or a long statement does not look like a sick database.
+  private let probe: PostgresPool
+  private let started = ContinuousClock.now
+  /// Requests that come while an answer is being made share it: however often the world asks, PID 1 is asked by one.
+  private let inFlight = Mutex<Task<Verdict, Never>?>(nil)
+
+  init(container: String, conninfo: String, control: ControlSocketClient?) {
+    self.container = container
+    self.control = control
+    probe = PostgresPool(
+      conninfo,
+      options: PostgresPool.Options(
+        size: 1, overflow: 0, acquireTimeout: .milliseconds(700), patience: .zero,
+        connect: PostgresConnectOptions(
+          connectTimeout: .milliseconds(600), queryTimeout: .milliseconds(600), applicationName: "hive-service health"))
+    )
+  }
+
+  func add(to routes: inout RouteTable) {
+    for path in ["/health", "/api/v1/health"] {
+      routes.on(.get, path) { _, _ in await self.answer() }
+    }
+  }
+
+  func close() async { await probe.close(timeout: .milliseconds(100)) }
+
+  private func answer() async -> Response {
+    let shared = inFlight.withLock { current -> Task<Verdict, Never> in
+      if let current { return current }
+      let fresh = Task { [self] in
+        defer { inFlight.withLock { $0 = nil } }
+        return await makeVerdict()
+      }
+      current = fresh
+      return fresh
+    }
+    let verdict = await shared.value
+    var headers: HTTPFields = [.contentType: "application/json", .cacheControl: "no-store"]
+    if !verdict.isHealthy { headers[.retryAfter] = "1" }
+    return Response(
+      status: verdict.isHealthy ? .ok : .serviceUnavailable, headers: headers,
+      body: ResponseBody(byteBuffer: verdict.document))
+  }
+
+  private func makeVerdict() async -> Verdict {
+    guard let control else { return await ownVerdict(reason: nil) }
+    do {
+      let answer = try await control.get(Self.target, timeout: Self.relayTimeout)
+      guard answer.status == 200 || answer.status == 503 else {
+        throw ControlSocketClient.Failure(description: "it answered \(answer.status)")
+      }
+      return Verdict(isHealthy: answer.status == 200, document: answer.body)
+    } catch {
+      return await ownVerdict(reason: "cannot get the verdict of PID 1 from \(control.path): \(error)")
+    }
+  }
+
+  // MARK: - Without PID 1
+
+  private func ownVerdict(reason: String?) async -> Verdict {
+    let begin = ContinuousClock.now
+    var failure: String?
+    // With PID 1 silent the time is spent; what the database does is then not the question.
+    if reason == nil {
+      do {
+        try await probe.query("SELECT 1")
+      } catch {
+        failure = "\(error)"
+      }
+    }
+    let latency = ContinuousClock.now - begin
+    let isHealthy = reason == nil && failure == nil
+    var reasons: [JSONValue] = []
+    if let reason { reasons.append(.string(reason)) }
+    if let failure { reasons.append(.string("postgresql: \(failure)")) }
+    var services: [(String, JSONValue)] = []
+    if reason == nil {
+      services.append(
+        (
+          "postgresql",
+          [
+            "status": failure == nil ? "healthy" : "unhealthy", "state": "UNKNOWN", "pid": .null,
+            "uptime_seconds": .null,
+            "restarts": .null, "last_exit": .null,
+            "checks": [
+              [
+                "name": "ready", "type": "postgres", "status": failure == nil ? "passing" : "failing",
+                "latency_ms": Self.decimal(latency / .milliseconds(1)), "observed_at": .string(UTCTime.rfc3339()),
+                "detail": .string(failure ?? ""),
+              ]
+            ],
+          ]
+        ))
+    }
+    services.append(
+      (
+        "hive-service",
+        [
+          "status": "healthy", "state": "RUNNING", "pid": .integer(getpid()), "uptime_seconds": uptime, "restarts": 0,
+          "last_exit": .null, "checks": [],
+        ]
+      ))
+    let document: JSONValue = [
+      "status": isHealthy ? "healthy" : "unhealthy", "container": .string(container),
+      "version": .string(ServiceVersion.current), "timestamp": .string(UTCTime.rfc3339()), "uptime_seconds": uptime,
+      "database": reason != nil ? "unknown" : failure == nil ? "connected" : "disconnected",
+      "reasons": .array(reasons), "services": .object(JSONObject(services)),
+    ]
+    return Verdict(isHealthy: isHealthy, document: ByteBuffer(bytes: document.serialized))
+  }
+
+  private var uptime: JSONValue { Self.decimal((ContinuousClock.now - started) / .seconds(1)) }
+
+  /// Three decimals.
+  private static func decimal(_ value: Double) -> JSONValue {
+    let thousandths = Int64((value * 1000).rounded())
+    let fraction = String(thousandths % 1000)
+    return .number("\(thousandths / 1000).\(String(repeating: "0", count: 3 - fraction.count))\(fraction)")
+  }
+}

@@ -1,0 +1,97 @@
+import Glibc
+import Logging
+import NIOCore
+import NIOPosix
+import PostgresClient
+import ServiceLifecycle
+
+/// The API of one container, put together from its parts.
+public struct HiveService: Sendable {
+  private let configuration: ServiceConfiguration
+  private let source: HTTPListener.Source
+  private let notifier: ServiceNotifier?
+  private let watchdogInterval: Duration?
+  private let logger: Logger
+
+  /// A service as `environment` describes it; takes over the sockets that the parent left open. Throws
+  /// `InvalidEnvironment` or `ConfigurationError`.
+  public init(environment: [String: String]) throws {
+    let configuration = try ServiceConfiguration(environment: environment)
+    self.configuration = configuration
+    let sockets = try ListeningSocket.inherited(environment: environment)
+    source = sockets.isEmpty ? .bind(host: configuration.host, port: configuration.port) : .sockets(sockets)
+    notifier = ServiceNotifier(environment: environment)
+    watchdogInterval = ServiceNotifier.watchdogInterval(environment: environment)
+    logger = Logger(label: "hive-service") { _ in
+      LineLogHandler(level: configuration.logLevel, format: configuration.logFormat)
+    }
+  }
+
+  /// Serves until SIGTERM or SIGINT, then drains: accepts nothing more, finishes what was begun within
+  /// `HIVE_DRAIN_SECONDS`, and returns. Throws when it cannot listen.
+  public func run() async throws {
+    // A client that hangs up while it is being answered must not end the process.
+    signal(SIGPIPE, SIG_IGN)
+    let group = MultiThreadedEventLoopGroup.singleton
+    let pool = PostgresPool(configuration.conninfo, options: configuration.poolOptions)
+    let health = HealthRoutes(
+      container: configuration.role.rawValue, conninfo: configuration.conninfo,
+      control: configuration.controlSocket.map { ControlSocketClient(path: $0, eventLoopGroup: group) })
+    let listener = makeListener(pool, health, group)
+    let watchdog = startWatchdog(group)
+    var services = ServiceGroupConfiguration(
+      services: [listener], gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet(logger))
+    services.maximumGracefulShutdownDuration = configuration.drainTimeout
+    do {
+      try await ServiceGroup(configuration: services).run()
+    } catch is CancellationError {
+      logger.warning("not everything was answered within \(configuration.drainTimeout): the rest was cut off")
+    }
+    await pool.close(timeout: .milliseconds(200))
+    await health.close()
+    watchdog?.cancel()
+    logger.notice("stopped")
+  }
+
+  private func makeListener(
+    _ pool: PostgresPool, _ health: HealthRoutes, _ group: any EventLoopGroup
+  ) -> HTTPListener {
+    var routes = RouteTable()
+    health.add(to: &routes)
+    let resource = ResourceRoutes(
+      definition: configuration.role.resource,
+      store: ResourceStore(definition: configuration.role.resource, pool: pool),
+      bodies: RequestBodyReader(
+        maximumBytes: configuration.maximumBodyBytes, timeout: configuration.requestTimeout),
+      availability: DatabaseAvailability(logger: logger))
+    resource.add(to: &routes)
+    let tracker = ConnectionTracker()
+    return HTTPListener(
+      source: source,
+      limits: HTTPListener.Limits(
+        maximumConnections: configuration.maximumConnections, idleTimeout: configuration.idleTimeout),
+      responder: routes.makeResponder(), tracker: tracker, eventLoopGroup: group, logger: logger,
+      onAccepting: { addresses in
+        let list = addresses.map { "\($0)" }.joined(separator: ", ")
+        logger.notice("\(configuration.role.rawValue) API \(ServiceVersion.current) accepts on \(list)")
+        notifier?.send("READY=1\nSTATUS=accepting on \(list)")
+      },
+      onDraining: {
+        logger.notice("draining, at most \(configuration.drainTimeout)")
+        notifier?.send("STOPPING=1")
+      })
+  }
+
+  private func startWatchdog(_ group: any EventLoopGroup) -> Task<Void, Never>? {
+    guard let notifier, let watchdogInterval else { return nil }
+    let watchdog = Watchdog(notifier: notifier, interval: watchdogInterval, eventLoopGroup: group)
+    return Task { await watchdog.run() }
+  }
+
+  /// The lifecycle library reports each of its steps; ours are enough.
+  private func quiet(_ logger: Logger) -> Logger {
+    var logger = logger
+    logger.logLevel = max(logger.logLevel, .warning)
+    return logger
+  }
+}

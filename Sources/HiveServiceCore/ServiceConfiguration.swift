@@ -1,0 +1,146 @@
+import Logging
+import PostgresClient
+
+/// Everything that the environment decides (docs/api.md has the table).
+public struct ServiceConfiguration: Sendable {
+  /// Which container this is, and thereby which resource it serves.
+  public enum Role: String, Sendable, CaseIterable {
+    /// Sessions, on port 48886.
+    case genie
+    /// Deployments, on port 38886.
+    case agent
+
+    var resource: ResourceDefinition { self == .genie ? .sessions : .deployments }
+    var port: Int { self == .genie ? 48886 : 38886 }
+    var database: String { self == .genie ? "hive_genie" : "hive_agent" }
+    var user: String { self == .genie ? "hive" : "agent" }
+  }
+
+  var role: Role
+  var conninfo: String
+  var host: String
+  var port: Int
+  var controlSocket: String?
+  var poolSize: Int
+  var poolOverflow: Int
+  var poolTimeout: Duration
+  var connectTimeout: Duration
+  var queryTimeout: Duration
+  var requestTimeout: Duration
+  var idleTimeout: Duration
+  var drainTimeout: Duration
+  var maximumBodyBytes: Int
+  var maximumConnections: Int
+  var logLevel: Logger.Level
+  var logFormat: LineLogHandler.Format
+
+  /// Reads `environment`. Throws all that is wrong with it at once.
+  public init(environment: [String: String]) throws(InvalidEnvironment) {
+    var reader = EnvironmentReader(environment)
+    let role = reader.choice("HIVE_ROLE", Role.self)
+    self.role = role ?? .genie
+    host = environment["HIVE_BIND"] ?? "0.0.0.0"
+    port = reader.integer("HIVE_PORT", 0...65535, default: self.role.port)
+    controlSocket = environment["HIVESUP_SOCKET"].flatMap { $0.isEmpty ? nil : $0 }
+    poolSize = reader.integer("HIVE_POOL_SIZE", 1...1000, default: 5)
+    poolOverflow = reader.integer("HIVE_POOL_OVERFLOW", 0...1000, default: 10)
+    poolTimeout = reader.seconds("HIVE_POOL_TIMEOUT", default: 5)
+    connectTimeout = reader.seconds("HIVE_CONNECT_TIMEOUT", default: 3)
+    queryTimeout = reader.seconds("HIVE_QUERY_TIMEOUT", default: 10)
+    requestTimeout = reader.seconds("HIVE_REQUEST_TIMEOUT", default: 10)
+    idleTimeout = reader.seconds("HIVE_IDLE_TIMEOUT", default: 75)
+    drainTimeout = reader.seconds("HIVE_DRAIN_SECONDS", default: 3)
+    maximumBodyBytes = reader.integer("HIVE_MAX_BODY_BYTES", 1...(64 << 20), default: 1 << 20)
+    maximumConnections = reader.integer("HIVE_MAX_CONNECTIONS", 1...1_000_000, default: 1000)
+    logLevel = reader.choice("HIVE_LOG_LEVEL", Logger.Level.self, default: .info)
+    logFormat = reader.choice("HIVE_LOG_FORMAT", LineLogHandler.Format.self, default: .text)
+    conninfo = Self.conninfo(environment, self.role)
+    guard reader.problems.isEmpty else { throw InvalidEnvironment(problems: reader.problems) }
+  }
+
+  /// `HIVE_DATABASE_URL`, or libpq's own variables, or the container's socket directory (docs/postgres.md).
+  private static func conninfo(_ environment: [String: String], _ role: Role) -> String {
+    if let url = environment["HIVE_DATABASE_URL"], !url.isEmpty { return withoutDriver(url) }
+    // An empty conninfo leaves everything to PGHOST, PGPORT, PGUSER, PGDATABASE, PGPASSWORD, PGSERVICE, ….
+    if ["PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE"].contains(where: { environment[$0] != nil }) { return "" }
+    let directory = environment["HIVE_RUN_DIR"] ?? "/run/hivesup"
+    let port = environment["HIVE_PG_PORT"] ?? "5432"
+    return [("host", directory), ("port", port), ("user", role.user), ("dbname", role.database)]
+      .map { "\($0)=\(quoted($1))" }.joined(separator: " ")
+  }
+
+  /// SQLAlchemy's URLs name a driver (`postgresql+psycopg://`), which libpq does not know.
+  private static func withoutDriver(_ url: String) -> String {
+    guard let separator = url.firstRange(of: "://") else { return url }
+    let scheme = url[..<separator.lowerBound]
+    guard let plus = scheme.firstIndex(of: "+") else { return url }
+    return String(scheme[..<plus]) + url[separator.lowerBound...]
+  }
+
+  /// A value of a `key=value` conninfo (libpq, "Keyword/Value Connection Strings").
+  private static func quoted(_ value: String) -> String {
+    "'" + value.map { $0 == "'" || $0 == "\\" ? "\\\($0)" : String($0) }.joined() + "'"
+  }
+
+  var poolOptions: PostgresPool.Options {
+    PostgresPool.Options(
+      size: poolSize, overflow: poolOverflow, acquireTimeout: poolTimeout,
+      connect: PostgresConnectOptions(
+        connectTimeout: connectTimeout, queryTimeout: queryTimeout, applicationName: "hive-service",
+        // Times in documents are UTC, and a transaction that we lost track of must not keep its locks.
+        sessionSettings: ["TimeZone": "UTC", "idle_in_transaction_session_timeout": "60s"]))
+  }
+}
+
+/// The environment has values that cannot be used.
+public struct InvalidEnvironment: Error, CustomStringConvertible {
+  /// One line each.
+  public let problems: [String]
+
+  /// All lines.
+  public var description: String { problems.joined(separator: "\n") }
+}
+
+private struct EnvironmentReader {
+  private let environment: [String: String]
+  private(set) var problems: [String] = []
+
+  init(_ environment: [String: String]) { self.environment = environment }
+
+  mutating func integer(_ name: String, _ range: ClosedRange<Int>, default fallback: Int) -> Int {
+    guard let text = environment[name], !text.isEmpty else { return fallback }
+    if let value = Int(text), range.contains(value) { return value }
+    problems.append("\(name)=\(text) is not a number from \(range.lowerBound) to \(range.upperBound)")
+    return fallback
+  }
+
+  /// Seconds, with a fraction if need be; more than zero, at most a day.
+  mutating func seconds(_ name: String, default fallback: Double) -> Duration {
+    guard let text = environment[name], !text.isEmpty else { return .seconds(fallback) }
+    if let value = Double(text), value > 0, value <= 86_400 { return .seconds(value) }
+    problems.append("\(name)=\(text) is not a number of seconds above 0, at most 86400")
+    return .seconds(fallback)
+  }
+
+  mutating func choice<Choice: RawRepresentable & CaseIterable>(
+    _ name: String, _ type: Choice.Type, default fallback: Choice
+  ) -> Choice where Choice.RawValue == String {
+    guard let text = environment[name], !text.isEmpty else { return fallback }
+    if let value = Choice(rawValue: text) { return value }
+    problems.append("\(name)=\(text) is not one of \(Self.list(type))")
+    return fallback
+  }
+
+  mutating func choice<Choice: RawRepresentable & CaseIterable>(_ name: String, _ type: Choice.Type) -> Choice?
+  where Choice.RawValue == String {
+    if let text = environment[name], let value = Choice(rawValue: text) { return value }
+    let found = environment[name].map { "\(name)=\($0) is not one of" } ?? "\(name) is not set: it must be one of"
+    problems.append("\(found) \(Self.list(type))")
+    return nil
+  }
+
+  private static func list<Choice: RawRepresentable & CaseIterable>(_ type: Choice.Type) -> String
+  where Choice.RawValue == String {
+    Choice.allCases.map(\.rawValue).joined(separator: ", ")
+  }
+}

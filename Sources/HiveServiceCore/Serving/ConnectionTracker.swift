@@ -1,0 +1,118 @@
+import NIOCore
+import Synchronization
+
+/// The open client connections, so that a drain can end them: idle ones at once, busy ones after their answer, and new
+/// ones after a moment in which their first request may still arrive.
+final class ConnectionTracker: Sendable {
+  private struct Connection {
+    var channel: any Channel
+    var accepted: ContinuousClock.Instant
+    var requests = 0
+    var requestsInFlight = 0
+  }
+
+  private struct State {
+    var connections: [ObjectIdentifier: Connection] = [:]
+    var isDraining = false
+  }
+
+  /// A client that has just connected is about to send; closing on it would look like a refused request.
+  static let firstRequestGrace = Duration.milliseconds(500)
+
+  private let state = Mutex(State())
+
+  var isDraining: Bool { state.withLock { $0.isDraining } }
+  var count: Int { state.withLock { $0.connections.count } }
+
+  func add(_ channel: any Channel) {
+    let id = ObjectIdentifier(channel)
+    state.withLock { $0.connections[id] = Connection(channel: channel, accepted: .now) }
+    channel.closeFuture.whenComplete { _ in
+      self.state.withLock { $0.connections[id] = nil }
+    }
+  }
+
+  func requestBegan(on channel: any Channel) {
+    state.withLock { state in
+      state.connections[ObjectIdentifier(channel)]?.requests += 1
+      state.connections[ObjectIdentifier(channel)]?.requestsInFlight += 1
+    }
+  }
+
+  func requestEnded(on channel: any Channel) {
+    state.withLock { $0.connections[ObjectIdentifier(channel)]?.requestsInFlight -= 1 }
+  }
+
+  /// Ends connections as described above. Returns after the grace; busy connections are closed after their answer by
+  /// whoever writes it.
+  func drain() async {
+    let fresh = state.withLock { state in
+      state.isDraining = true
+      let limit = ContinuousClock.now - Self.firstRequestGrace
+      var fresh: [any Channel] = []
+      for connection in state.connections.values {
+        if connection.requests == 0, connection.accepted >= limit {
+          fresh.append(connection.channel)
+        } else if connection.requestsInFlight == 0 {
+          Self.quiesce(connection.channel)
+        }
+      }
+      return fresh
+    }
+    guard !fresh.isEmpty else { return }
+    try? await Task.sleep(for: Self.firstRequestGrace)
+    fresh.forEach(Self.quiesce)
+  }
+
+  /// Closes what is left.
+  func closeAll() {
+    let channels = state.withLock { $0.connections.values.map(\.channel) }
+    channels.forEach { $0.close(promise: nil) }
+  }
+
+  /// Hummingbird's connection handler closes an idle connection on this event; on one whose request has arrived this
+  /// very moment it waits for the answer.
+  private static func quiesce(_ channel: any Channel) {
+    channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+  }
+}
+
+/// Accepts no more than a number of connections at a time; the others wait in the kernel's queue, where PID 1 sees them.
+final class ConnectionLimitHandler: ChannelDuplexHandler {
+  typealias InboundIn = any Channel
+  typealias InboundOut = any Channel
+  typealias OutboundIn = Never
+  typealias OutboundOut = Never
+
+  private let maximum: Int
+  private var count = 0
+  private var isReadPending = false
+
+  init(maximum: Int) { self.maximum = maximum }
+
+  func read(context: ChannelHandlerContext) {
+    if count < maximum {
+      context.read()
+    } else {
+      isReadPending = true
+    }
+  }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    count += 1
+    let loopBound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+    unwrapInboundIn(data).closeFuture.hop(to: context.eventLoop).whenComplete { _ in
+      let (handler, context) = loopBound.value
+      handler.connectionClosed(context)
+    }
+    context.fireChannelRead(data)
+  }
+
+  private func connectionClosed(_ context: ChannelHandlerContext) {
+    count -= 1
+    if isReadPending, count < maximum {
+      isReadPending = false
+      context.read()
+    }
+  }
+}

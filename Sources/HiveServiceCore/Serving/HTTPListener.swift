@@ -1,0 +1,132 @@
+import Hummingbird
+import HummingbirdCore
+import Logging
+import NIOCore
+import NIOPosix
+import ServiceLifecycle
+
+/// Serves HTTP/1.1 on listening sockets: inherited ones, or one that it binds itself. Hummingbird's own server can only
+/// bind; its router, its HTTP channel and its request and response types are used as they are.
+struct HTTPListener: Service {
+  /// Where connections come from.
+  enum Source: Sendable {
+    case sockets([ListeningSocket])
+    case bind(host: String, port: Int)
+  }
+
+  /// What one client may take.
+  struct Limits: Sendable {
+    var maximumConnections = 1000
+    /// How long a connection may be silent between requests, or inside of one.
+    var idleTimeout = Duration.seconds(75)
+  }
+
+  private typealias HTTP = HTTP1Channel
+  private typealias ServerChannel = NIOAsyncChannel<HTTP1Channel.Value, Never>
+
+  let source: Source
+  let limits: Limits
+  let responder: any HTTPResponder<APIRequestContext>
+  let tracker: ConnectionTracker
+  let eventLoopGroup: any EventLoopGroup
+  let logger: Logger
+  /// Called with the local addresses once connections are accepted.
+  let onAccepting: @Sendable ([SocketAddress]) -> Void
+  /// Called when the drain begins.
+  let onDraining: @Sendable () -> Void
+
+  /// Runs until a graceful shutdown has ended every connection, or until cancelled.
+  func run() async throws {
+    let dates = HTTPDateCache()
+    let http = HTTP1Channel(
+      responder: { request, writer, channel in
+        try await respond(to: request, writer, channel, dates)
+      },
+      configuration: HTTP1Channel.Configuration(
+        idleTimeout: TimeAmount(limits.idleTimeout),
+        httpDecoderConfiguration: .init(
+          maxHeaderFieldSize: 16 << 10, maxHeaderListSize: 32 << 10, maxHeaderFieldCount: 100)))
+    let servers = try await open(http)
+    onAccepting(servers.compactMap { $0.channel.localAddress })
+    await withGracefulShutdownHandler {
+      await withTaskCancellationHandler {
+        await withDiscardingTaskGroup { group in
+          for server in servers { group.addTask { await accept(on: server, http) } }
+        }
+      } onCancel: {
+        servers.forEach { $0.channel.close(promise: nil) }
+        tracker.closeAll()
+      }
+    } onGracefulShutdown: {
+      onDraining()
+      // Only our copies are closed: PID 1 keeps the sockets, and answers whoever comes now.
+      servers.forEach { $0.channel.close(promise: nil) }
+      Task { await tracker.drain() }
+    }
+  }
+
+  // MARK: - Accepting
+
+  private func open(_ http: HTTP1Channel) async throws -> [ServerChannel] {
+    let maximum = limits.maximumConnections
+    let bootstrap = ServerBootstrap(group: eventLoopGroup)
+      .serverChannelOption(.backlog, value: 4096)
+      .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+      .childChannelOption(.allowRemoteHalfClosure, value: true)
+      .serverChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture {
+          try channel.pipeline.syncOperations.addHandler(ConnectionLimitHandler(maximum: maximum))
+        }
+      }
+    let setUp: @Sendable (any Channel) -> EventLoopFuture<HTTP1Channel.Value> = { channel in
+      tracker.add(channel)
+      return http.setup(channel: channel, logger: logger)
+    }
+    switch source {
+    case .bind(let host, let port):
+      return [try await bootstrap.bind(host: host, port: port, childChannelInitializer: setUp)]
+    case .sockets(let sockets):
+      var servers: [ServerChannel] = []
+      for socket in sockets {
+        servers.append(try await bootstrap.bind(socket.descriptor, childChannelInitializer: setUp))
+      }
+      return servers
+    }
+  }
+
+  private func accept(on server: ServerChannel, _ http: HTTP1Channel) async {
+    await withDiscardingTaskGroup { connections in
+      do {
+        try await server.executeThenClose { inbound in
+          for try await connection in inbound {
+            connections.addTask { await http.handle(value: connection, logger: logger) }
+          }
+        }
+      } catch {
+        logger.error("cannot accept connections any more: \(error)")
+      }
+    }
+  }
+
+  // MARK: - Responding
+
+  private func respond(
+    to request: Request, _ writer: consuming ResponseWriter, _ channel: any Channel, _ dates: HTTPDateCache
+  ) async throws {
+    tracker.requestBegan(on: channel)
+    defer { tracker.requestEnded(on: channel) }
+    let begin = ContinuousClock.now
+    let context = APIRequestContext(source: ApplicationRequestContextSource(channel: channel, logger: logger))
+    var response = try await responder.respond(to: request, context: context)
+    response.headers[.server] = "hive-service"
+    response.headers[.date] = dates.current()
+    if tracker.isDraining { response.headers[.connection] = "close" }
+    logger.debug(
+      "\(request.method) \(request.uri.path) \(response.status.code)",
+      metadata: ["duration": "\(ContinuousClock.now - begin)"])
+    let mustClose = response.headers[.connection] == "close"
+    try await writer.write(response: response.head, body: response.body)
+    // Closing the output waits for what is still to be written; closing the channel would drop it.
+    if mustClose || tracker.isDraining { channel.close(mode: .output, promise: nil) }
+  }
+}
