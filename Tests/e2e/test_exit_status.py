@@ -35,12 +35,12 @@ def test_every_status_is_expected_or_not_as_exitcodes_says(make, mode, directory
         mailbox.wait_start("again ", 256 - len(expected), timeout=60)
         for n in expected:
             one = box.wait_state(f"x{n}", "EXITED")
-            assert one["last_exit"]["status"] == n and one["last_exit"]["expected"] is True, one
+            assert one["last_exit"]["exit_status"] == n and one["last_exit"]["expected"] is True, one
         programs = box.control.programs()
         for n in set(range(256)) - expected:
             one = programs[f"x{n}"]
             assert one["state"] == "RUNNING" and one["restarts"] == 1, one
-            assert one["last_exit"]["status"] == n and one["last_exit"]["expected"] is False, one
+            assert one["last_exit"]["exit_status"] == n and one["last_exit"]["expected"] is False, one
         again = [line for line in mailbox.all() if line.startswith("again ")]
         assert len(again) == len(set(again)) == 256 - len(expected)
 

@@ -100,4 +100,4 @@ def test_an_exit_is_seen_although_a_grandchild_holds_the_pipe(make, mode, direct
     holder = script(directory, "holder", "setsid sleep 1000 &\nexit 3")
     with make(program("main", holder, startsecs=0, autorestart=False), mode=mode) as daemon:
         one = daemon.wait_state("main", "EXITED", timeout=5)
-        assert one["last_exit"]["status"] == 3
+        assert one["last_exit"]["exit_status"] == 3

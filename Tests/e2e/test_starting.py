@@ -81,7 +81,7 @@ def test_a_oneshot_completes_before_its_dependents(make, mode, directory):
     with daemon:
         assert box.wait(lambda lines: len(lines) == 3 and lines, "three lines") == ["migrate", "migrated", "api"]
         one = daemon.wait_state("migrate", "EXITED")
-        assert one["last_exit"]["status"] == 0
+        assert one["last_exit"]["exit_status"] == 0
         daemon.wait_state("api", "RUNNING")
         assert daemon.control.health()["status"] == "healthy"
 
