@@ -47,7 +47,8 @@ public final class ContainerOutput {
 
   private let loop: EventLoop
   private var kind: Kind
-  private var canWriteNowait = true
+  /// Whether RWF_NOWAIT is tried; found out at the first write, and set by tests of the way without it.
+  var usesNowait = true
   private var savedFlags: Int32?
   private var registration: Registration?
 
@@ -174,10 +175,10 @@ public final class ContainerOutput {
   }
 
   private func putIntoPipe(_ bytes: UnsafeRawBufferPointer) -> Int {
-    if canWriteNowait {
+    if usesNowait {
       let count = hive_write_nowait(descriptor, bytes.baseAddress, bytes.count)
       if count >= 0 || errno != EOPNOTSUPP { return count }
-      canWriteNowait = false
+      usesNowait = false
     }
     var request = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
     let ready = poll(&request, 1, 0)

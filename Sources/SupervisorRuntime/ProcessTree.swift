@@ -51,11 +51,12 @@ public final class ProcessTree {
   private var tags: [UInt64: RunID] = [:]
   private var groups: [Int32: RunID] = [:]
   private var waiters: [Subject: Waiter] = [:]
-  private var orphanCache: [Int32]?
+  /// There was no orphan when this was last looked at, and no main process has been reaped since.
+  private var isKnownOrphanless = false
   /// Kernel features to do without, for tests: `pidfdOpen`.
-  var without: KernelFeatures = []
+  public var without: KernelFeatures = []
   /// Pretend that the kernel does not list children (CONFIG_PROC_CHILDREN), for tests.
-  var withoutChildrenFile = false
+  public var withoutChildrenFile = false
 
   /// How many members of a tree are watched at once while its end is awaited: all must end, so a few are enough.
   private static let watched = 32
@@ -136,7 +137,7 @@ public final class ProcessTree {
   }
 
   /// What is known of our children is out of date.
-  func childrenChanged() { orphanCache = nil }
+  func childrenChanged() { isKnownOrphanless = false }
 
   // MARK: Questions
 
@@ -145,22 +146,22 @@ public final class ProcessTree {
   public func isEmpty(_ run: RunID) -> Bool {
     guard let entry = runs[run] else { return true }
     if entry.main != nil { return false }
-    // What was read after the main process was reaped stays true if it says "no orphans": nobody can join a tree that is empty.
-    if !orphans().isEmpty && !hasNoOrphans(run) { return false }
-    if let cgroup = entry.cgroup, !cgroup.isEmpty { return false }
-    return true
+    // Nobody can join a tree that is empty: "no orphans at all", read after the main process was reaped, stays true for it.
+    if !isKnownOrphanless {
+      isKnownOrphanless = orphans().isEmpty
+      if !isKnownOrphanless && !hasNoOrphans(run) { return false }
+    }
+    return entry.cgroup?.isEmpty ?? true
   }
 
   /// An orphan that ends while we look hands its children to us behind our back: so none of them may be the run's, and none may
   /// have come while we looked.
   private func hasNoOrphans(_ run: RunID) -> Bool {
-    orphanCache = nil
     for _ in 0..<ProcessTree.rounds {
       let before = orphans()
       for orphan in before {
         if let process = table.entry(orphan), process.isAlive, owner(ofOrphan: process) == run { return false }
       }
-      orphanCache = nil
       if Set(orphans()).isSubset(of: before) { return true }
     }
     return false
@@ -224,7 +225,6 @@ public final class ProcessTree {
   private func signal(_ signal: Int32, _ find: () -> [ProcessEntry]) -> Int {
     var done: Set<Int32> = []
     for _ in 0..<ProcessTree.rounds {
-      orphanCache = nil
       let found = find().filter { !done.contains($0.pid) }
       if found.isEmpty { break }
       for process in found {
@@ -292,7 +292,6 @@ public final class ProcessTree {
   /// The reaper is done with a batch: those who wait may have got what they wait for.
   func recheck() {
     if waiters.isEmpty { return }
-    orphanCache = nil
     for subject in Array(waiters.keys) { check(subject) }
   }
 
@@ -301,11 +300,9 @@ public final class ProcessTree {
     if let timer = waiter.timer { loop.cancel(timer) }
     waiter.timer = nil
     if isOver(subject) { return finish(subject, waiter) }
-    orphanCache = nil
     var left = survivors(of: subject)
     if isKilled(subject) && !left.isEmpty {
       for process in left { send(SIGKILL, to: process) }
-      orphanCache = nil
       left = survivors(of: subject)
     }
     if left.isEmpty && isOver(subject) { return finish(subject, waiter) }
@@ -385,12 +382,7 @@ public final class ProcessTree {
   // MARK: Looking
 
   /// Our direct children that are no run's main process.
-  private func orphans() -> [Int32] {
-    if let orphanCache { return orphanCache }
-    let found = children().filter { mains[$0] == nil }
-    orphanCache = found
-    return found
-  }
+  private func orphans() -> [Int32] { children().filter { mains[$0] == nil } }
 
   private func children() -> [Int32] {
     if !withoutChildrenFile, let children = table.children(of: own) { return children }
