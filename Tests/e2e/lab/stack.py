@@ -33,7 +33,7 @@ def payload(role, number):
     """A body that creates one row."""
     if role == "genie":
         return {"user_id": f"ledger-{number}", "session_data": {"number": number}}
-    return {"deployment_name": f"ledger-{number}", "configuration": {"number": number}}
+    return {"deployment_status": f"ledger-{number}", "agent_config": {"number": number}}
 
 
 class Stack(Daemon):
