@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -52,4 +53,20 @@ int hive_clock_watch(void) {
     return -1;
   }
   return descriptor;
+}
+
+int hive_get_limit(int resource, uint64_t *soft, uint64_t *hard) {
+  struct rlimit limit;
+  if (getrlimit(resource, &limit) != 0) return -1;
+  *soft = limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : (uint64_t)limit.rlim_cur;
+  *hard = limit.rlim_max == RLIM_INFINITY ? UINT64_MAX : (uint64_t)limit.rlim_max;
+  return 0;
+}
+
+int hive_set_limit(int resource, uint64_t soft, uint64_t hard) {
+  struct rlimit limit = {
+      .rlim_cur = soft == UINT64_MAX ? RLIM_INFINITY : (rlim_t)soft,
+      .rlim_max = hard == UINT64_MAX ? RLIM_INFINITY : (rlim_t)hard,
+  };
+  return setrlimit(resource, &limit);
 }

@@ -15,4 +15,8 @@ int hive_clock_watch(void);
 /// Waits for the next setting of the clock: call it after each wake-up. -1 and errno on error.
 int hive_clock_watch_again(int descriptor);
 
+/// getrlimit(2) and setrlimit(2) by number; infinity is UINT64_MAX. -1 and errno on error.
+int hive_get_limit(int resource, uint64_t *soft, uint64_t *hard);
+int hive_set_limit(int resource, uint64_t soft, uint64_t hard);
+
 #endif
