@@ -64,6 +64,8 @@ struct kernel_action {
 struct child_context {
   const struct hive_spawn_plan *plan;
   int status;
+  // Set by the child. The parent sees it only if the memory is really shared, and then it also really slept.
+  volatile int is_shared;
 };
 
 static void fail_at(int status, int stage, int error, int detail) __attribute__((noreturn));
@@ -217,9 +219,10 @@ static void reset_signal_actions(void) {
 }
 
 static int child_main(void *argument) {
-  const struct child_context *context = argument;
+  struct child_context *context = argument;
   const struct hive_spawn_plan *plan = context->plan;
   int status = context->status;
+  context->is_shared = 1;
 
   reset_signal_actions();
 
@@ -368,7 +371,7 @@ int hive_spawn(const struct hive_spawn_plan *plan, struct hive_spawn_result *res
     return error;
   }
 
-  struct child_context context = {plan, ends[1]};
+  struct child_context context = {.plan = plan, .status = ends[1], .is_shared = 0};
   uint64_t all = ~(uint64_t)0, before = 0;
   syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, HIVE_MASK_BYTES);
   error = plan->clone_error != 0 ? plan->clone_error : start_child(plan, &context, result);
@@ -381,7 +384,9 @@ int hive_spawn(const struct hive_spawn_plan *plan, struct hive_spawn_result *res
     result->error = error;
     return error;
   }
-  if (hive_spawn_status(ends[0], result) == 0)
+  // An empty pipe that is still open: after a real vfork the child has passed the point of no return, for we run again (the kernel
+  // releases us in exec_mmap, and closes the child's descriptors a little later). After an emulated one we know nothing yet.
+  if (hive_spawn_status(ends[0], result) == 0 && !context.is_shared)
     result->status = ends[0];
   else
     close(ends[0]);
