@@ -41,6 +41,12 @@ let package = Package(
       name: "SupervisorRuntime", dependencies: ["SupervisorCore", "SupervisorConfig", "ControlProtocol", "CHiveSys"],
       swiftSettings: strict),
     .executableTarget(
+      name: "RuntimeFixture", dependencies: ["SupervisorRuntime", "SupervisorCore", "CHiveSys"],
+      path: "Tests/Fixtures/RuntimeFixture", swiftSettings: strict),
+    .testTarget(
+      name: "SupervisorRuntimeTests",
+      dependencies: ["RuntimeFixture", "SupervisorRuntime", "SupervisorCore", "CHiveSys"], swiftSettings: strict),
+    .executableTarget(
       name: "hivesupd",
       dependencies: ["SupervisorCore", "SupervisorConfig", "SupervisorRuntime", "ControlProtocol"],
       swiftSettings: staticExecutableSwift, linkerSettings: staticExecutable),
