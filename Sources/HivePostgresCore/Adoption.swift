@@ -34,7 +34,8 @@ struct Adoption {
       throw Failure(
         .unusable,
         "cannot use \(directory): it belongs to user \(status.owner), and this is user \(workspace.user.id)",
-        remedy: "run, as root and on the host when this is a bind mount: chown -R \(workspace.user.id):\(workspace.user.group) "
+        remedy:
+          "run, as root and on the host when this is a bind mount: chown -R \(workspace.user.id):\(workspace.user.group) "
           + ShellWords.quote(directory))
     }
     try Adoption.setMode(directory, workspace.console)
@@ -42,7 +43,9 @@ struct Adoption {
 
   /// The server accepts 0700 and 0750 only (src/backend/utils/init/miscinit.c, checkDataDir).
   static func setMode(_ directory: String, _ console: Console) throws(Failure) {
-    guard let status = try FileSystem.status(directory), status.permissions != 0o700, status.permissions != 0o750 else { return }
+    guard let status = try FileSystem.status(directory), status.permissions != 0o700, status.permissions != 0o750 else {
+      return
+    }
     console.info("setting the mode of \(directory) to 0700, as the server demands")
     guard chmod(directory, 0o700) == 0 else { throw .system("set the mode of \(directory)", errno) }
   }
@@ -66,7 +69,7 @@ struct Adoption {
         failure = Failure(
           .configuration, "cannot tell the superuser of \(volume.dataDirectory)" + Child.lastLines(output),
           remedy: "look at the server's messages above")
-      } catch where error.status == .software {
+      } catch  where error.status == .software {
         failure = Failure(
           .configuration, error.message,
           remedy: "start it once with the image that made it, stop that in order, and try again")
@@ -79,7 +82,9 @@ struct Adoption {
   static func superuser(in output: String) -> String? {
     let mark = "rolname = \""
     for line in output.split(separator: "\n") {
-      guard let start = line.firstRange(of: mark), let end = line.lastIndex(of: "\""), start.upperBound <= end else { continue }
+      guard let start = line.firstRange(of: mark), let end = line.lastIndex(of: "\""), start.upperBound <= end else {
+        continue
+      }
       let name = line[start.upperBound..<end]
       return name.isEmpty ? nil : String(name)
     }

@@ -49,13 +49,15 @@ struct Bootstrap {
         if Bootstrap.kind(name) != nil {
           names.append(name)
         } else {
-          workspace.console.info("ignoring \(Path.join(image.scriptDirectory, name)): it ends in none of .sh .sql .sql.gz .sql.xz .sql.zst")
+          workspace.console.info(
+            "ignoring \(Path.join(image.scriptDirectory, name)): it ends in none of .sh .sql .sql.gz .sql.xz .sql.zst")
         }
       }
       return names
     } catch {
       throw Failure(
-        .unusable, error.message, remedy: "make \(image.scriptDirectory) and what is in it readable for \(workspace.user.name)")
+        .unusable, error.message,
+        remedy: "make \(image.scriptDirectory) and what is in it readable for \(workspace.user.name)")
     }
   }
 
@@ -95,12 +97,14 @@ struct Bootstrap {
     let role = installation.majorVersion >= 16 ? "all" : ServerFiles.quoted(image.superuser)
     try FileSystem.writeAtomically(ident, "init \(ServerFiles.quoted(workspace.user.name)) \(role)\n".utf8, mode: 0o600)
     let settings = [
-      "hba_file=\(hba)", "ident_file=\(ident)", "listen_addresses=", "unix_socket_directories=\(ServerFiles.listItem(directory))",
+      "hba_file=\(hba)", "ident_file=\(ident)", "listen_addresses=",
+      "unix_socket_directories=\(ServerFiles.listItem(directory))",
       "port=\(Bootstrap.port)", "fsync=off", "full_page_writes=off", "synchronous_commit=off", "logging_collector=off",
       "log_destination=stderr",
     ]
     return try Child(
-      installation.program("postgres"), ["-D", staging] + settings.flatMap { ["-c", $0] }, environment: environment(nil),
+      installation.program("postgres"), ["-D", staging] + settings.flatMap { ["-c", $0] },
+      environment: environment(nil),
       deathSignal: SIGQUIT)
   }
 
@@ -116,7 +120,8 @@ struct Bootstrap {
     }
     guard isReady, ending == nil else {
       throw Failure(
-        .software, "cannot start a server on \(staging): \(ending?.text ?? "not ready in 60 s")"
+        .software,
+        "cannot start a server on \(staging): \(ending?.text ?? "not ready in 60 s")"
           + Child.lastLines(server.output()))
     }
   }
@@ -176,7 +181,9 @@ struct Bootstrap {
     }
   }
 
-  private func runScript(_ program: String, _ arguments: [String], _ directory: String, _ action: String) throws(Failure) {
+  private func runScript(_ program: String, _ arguments: [String], _ directory: String, _ action: String)
+    throws(Failure)
+  {
     let child = try Child(program, arguments, environment: environment(directory), output: .inherit)
     try expectSuccess(child, action)
   }
@@ -196,8 +203,10 @@ struct Bootstrap {
     _ path: String, _ tool: String, _ psql: [String], _ directory: String, _ action: String
   ) throws(Failure) {
     let search = (environment(directory)["PATH"] ?? "").split(separator: ":")
-    guard let program = search.map({ "\($0)/\(tool)" }).first(where: { (path: String) in access(path, X_OK) == 0 }) else {
-      throw Failure(.software, "cannot \(action): \(tool) is not in PATH", remedy: "install \(tool), or unpack the file")
+    guard let program = search.map({ "\($0)/\(tool)" }).first(where: { (path: String) in access(path, X_OK) == 0 })
+    else {
+      throw Failure(
+        .software, "cannot \(action): \(tool) is not in PATH", remedy: "install \(tool), or unpack the file")
     }
     let (unpacker, reader) = try startPipeline(program, path, psql, directory)
     do throws(Failure) {
@@ -223,7 +232,8 @@ struct Bootstrap {
       program, ["-dc", "--", path], environment: environment(directory), output: .inherit, standardOutput: ends[1])
     do throws(Failure) {
       let reader = try Child(
-        installation.program("psql"), psql + ["--single-transaction"], environment: environment(directory), output: .inherit,
+        installation.program("psql"), psql + ["--single-transaction"], environment: environment(directory),
+        output: .inherit,
         input: ends[0])
       return (unpacker, reader)
     } catch {

@@ -33,7 +33,8 @@ struct Child {
   /// Starts a program. `deathSignal`: what it gets when we die. `input` and `output`: descriptors to use instead of /dev/null
   /// and what `output` says; they stay the caller's.
   init(
-    _ path: String, _ arguments: [String], environment: [String: String], directory: String? = nil, output: Output = .capture,
+    _ path: String, _ arguments: [String], environment: [String: String], directory: String? = nil,
+    output: Output = .capture,
     input: Int32? = nil, standardOutput: Int32? = nil, deathSignal: Int32 = SIGKILL
   ) throws(Failure) {
     name = Path.name(path)

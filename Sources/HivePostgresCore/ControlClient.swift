@@ -20,7 +20,8 @@ struct ControlClient {
   func post(_ path: String, _ body: String, within timeout: Duration) throws(Problem) {
     let deadline = ContinuousClock.now + timeout
     guard var address = UnixSocket.address(socketPath) else { throw .unreachable("the socket's path is too long") }
-    let fd = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
+    let fd = socket(
+      AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
     guard fd >= 0 else { throw .unreachable(Failure.describe(errno)) }
     defer { close(fd) }
     let length = UnixSocket.length(socketPath)
@@ -72,7 +73,8 @@ struct ControlClient {
   static func status(_ answer: [UInt8]) -> Int? {
     let line = answer.prefix { $0 != 0x0D && $0 != 0x0A }
     let parts = String(decoding: line, as: UTF8.self).split(separator: " ")
-    guard parts.count >= 2, parts[0].hasPrefix("HTTP/1."), parts[1].utf8.count == 3, let status = Int(parts[1]), status >= 100
+    guard parts.count >= 2, parts[0].hasPrefix("HTTP/1."), parts[1].utf8.count == 3, let status = Int(parts[1]),
+      status >= 100
     else { return nil }
     return status
   }

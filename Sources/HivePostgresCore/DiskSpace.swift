@@ -22,7 +22,8 @@ struct DiskSpace {
     var short = try shortage(needed)
     if short != nil, let size = try FileSystem.status(volume.ballast)?.size {
       workspace.console.warning(
-        "the disk is full: giving up \(size >> 20) MB of ballast (\(volume.ballast)). Free some space now; it is made again then")
+        "the disk is full: giving up \(size >> 20) MB of ballast (\(volume.ballast)). Free some space now; it is made again then"
+      )
       try FileSystem.remove(volume.ballast)
       short = try shortage(needed)
     }

@@ -90,7 +90,8 @@ public struct Initialiser {
     let (free, _) = try FileSystem.freeBytes(volume.root)
     guard free >= Initialiser.initialBytes else {
       throw Failure(
-        .noSpace, "cannot make a cluster in \(volume.root): only \(free >> 20) MB are free, and it takes \(Initialiser.initialBytes >> 20)",
+        .noSpace,
+        "cannot make a cluster in \(volume.root): only \(free >> 20) MB are free, and it takes \(Initialiser.initialBytes >> 20)",
         remedy: "free some space or give a larger volume")
     }
     let state: InstallationState
@@ -126,7 +127,8 @@ public struct Initialiser {
   private func runInitdb(_ staging: String) throws(Failure) {
     let image = workspace.settings.image
     var arguments = [
-      "-D", staging, "--no-sync", "--no-instructions", "--data-checksums", "--encoding=UTF8", "--locale=\(Initialiser.locale)",
+      "-D", staging, "--no-sync", "--no-instructions", "--data-checksums", "--encoding=UTF8",
+      "--locale=\(Initialiser.locale)",
       "--username=\(image.superuser)", "--auth-local=peer", "--auth-host=scram-sha-256",
     ]
     if let directory = image.walDirectory { arguments.append("--waldir=\(directory)") }
@@ -182,7 +184,8 @@ public struct Initialiser {
 
   /// Deletes a staging directory, and what initdb put into a WAL directory outside of it.
   private func discard(_ staging: String) throws(Failure) {
-    if let target = FileSystem.linkTarget(Path.join(staging, "pg_wal")), target == workspace.settings.image.walDirectory {
+    if let target = FileSystem.linkTarget(Path.join(staging, "pg_wal")), target == workspace.settings.image.walDirectory
+    {
       try FileSystem.removeContents(target)
     }
     try FileSystem.remove(staging)

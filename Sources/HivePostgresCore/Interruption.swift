@@ -58,8 +58,10 @@ public struct Interruption: Sendable {
   }
 
   /// Waits until `condition` holds; false when `duration` passed first. Throws on a stop signal.
-  func poll(every step: Duration, atMost duration: Duration, until condition: () throws(Failure) -> Bool) throws(Failure)
-    -> Bool {
+  func poll(every step: Duration, atMost duration: Duration, until condition: () throws(Failure) -> Bool)
+    throws(Failure)
+    -> Bool
+  {
     let deadline = ContinuousClock.now + duration
     while true {
       if try condition() { return true }

@@ -95,7 +95,8 @@ public struct Launcher {
     if installation.features.systemd, let socket = inherited["NOTIFY_SOCKET"] { environment["NOTIFY_SOCKET"] = socket }
     // Under memory pressure a backend shall die, not the postmaster: raising one's own value is allowed to everyone (proc(5)).
     environment["PG_OOM_ADJUST_FILE"] = inherited["PG_OOM_ADJUST_FILE"] ?? "/proc/self/oom_score_adj"
-    let current = ((try? FileSystem.readText("/proc/self/oom_score_adj")) ?? nil).flatMap { Int($0.trimmingTrailingNewlines) } ?? 0
+    let current =
+      ((try? FileSystem.readText("/proc/self/oom_score_adj")) ?? nil).flatMap { Int($0.trimmingTrailingNewlines) } ?? 0
     environment["PG_OOM_ADJUST_VALUE"] = inherited["PG_OOM_ADJUST_VALUE"] ?? String(max(300, current))
     return environment
   }

@@ -44,7 +44,8 @@ public struct Migration: Equatable, Sendable {
       let migration = try Migration(fileName: name, content: content)
       if let other = found.first(where: { $0.version == migration.version }) {
         throw Failure(
-          .configuration, "cannot order the migrations \(other.title) and \(migration.title): they have the same number",
+          .configuration,
+          "cannot order the migrations \(other.title) and \(migration.title): they have the same number",
           remedy: "renumber the one that no database has seen")
       }
       found.append(migration)
@@ -64,7 +65,8 @@ public struct Migration: Equatable, Sendable {
     for row in applied {
       guard let file = files.first(where: { $0.version == row.version }) else {
         throw Failure(
-          .configuration, "cannot migrate: the database has migration \(row.version) (\(row.name)), and there is no file for it",
+          .configuration,
+          "cannot migrate: the database has migration \(row.version) (\(row.name)), and there is no file for it",
           remedy: "this is an older release than the one that was here: run that, or restore a backup from before")
       }
       guard file.checksum == row.checksum else {
@@ -77,7 +79,8 @@ public struct Migration: Equatable, Sendable {
     let pending = files.filter { file in !applied.contains { $0.version == file.version } }
     if let late = pending.first(where: { $0.version < last }) {
       throw Failure(
-        .configuration, "cannot migrate: \(late.title).sql is new, but migration \(last) has already run on this database",
+        .configuration,
+        "cannot migrate: \(late.title).sql is new, but migration \(last) has already run on this database",
         remedy: "give it a number above \(last)")
     }
     return pending

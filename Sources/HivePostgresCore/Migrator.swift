@@ -37,7 +37,8 @@ public struct Migrator {
     if let given {
       password = given
     } else {
-      password = try PasswordSource.generated(at: settings.passwordFile ?? volume.password, role: role, workspace.console)
+      password = try PasswordSource.generated(
+        at: settings.passwordFile ?? volume.password, role: role, workspace.console)
     }
   }
 
@@ -54,7 +55,8 @@ public struct Migrator {
       try checkCollation(database)
       let count = try migrate(database)
       console.info(
-        "database \(role.database) of \(role.owner) is up to date (\(migrations.count) migrations, \(count) of them new)")
+        "database \(role.database) of \(role.owner) is up to date (\(migrations.count) migrations, \(count) of them new)"
+      )
     } catch {
       throw Migrator.failure(error)
     }
@@ -65,7 +67,8 @@ public struct Migrator {
     case .interrupted(let signal): .interrupted(signal)
     case .connection, .timeout:
       Failure(
-        .unavailable, "cannot reach the database: \(error.message)", remedy: "look at the log of postgresql, then start it again")
+        .unavailable, "cannot reach the database: \(error.message)",
+        remedy: "look at the log of postgresql, then start it again")
     case .statement:
       if let failure = error.cause { failure } else { Failure(.software, "cannot migrate: \(error.message)") }
     }
@@ -88,7 +91,7 @@ public struct Migrator {
     while true {
       do throws(SQLFailure) {
         return try connect("postgres", within: .seconds(5))
-      } catch where error.kind == .connection || error.kind == .timeout {
+      } catch  where error.kind == .connection || error.kind == .timeout {
         // Its absence is the owner's right; everything that answers so is a server in service.
         if error.state == "3D000" { return try connect("template1", within: .seconds(5)) }
         if error.isRejecting { deadline = ContinuousClock.now + workspace.settings.readyTimeout }
@@ -108,7 +111,8 @@ public struct Migrator {
     let existing = Set(try server.query("SELECT rolname FROM pg_catalog.pg_roles").compactMap { $0.first ?? nil })
     for name in [role.owner, Migrator.monitorRole] where !existing.contains(name) {
       try server.query(
-        "CREATE ROLE \(SQLConnection.identifier(name)) LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS")
+        "CREATE ROLE \(SQLConnection.identifier(name)) LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
+      )
       console.info("made the role \(name)")
     }
     var memberships = ["pg_monitor", "pg_checkpoint"]
@@ -151,7 +155,8 @@ public struct Migrator {
       if row[2] != "UTF8" { console.warning("the database \(role.database) is in \(row[2] ?? "?"), not in UTF8") }
     } else {
       // An adopted cluster may have been made with another default.
-      let encoding = try server.query("SELECT pg_catalog.pg_encoding_to_char(encoding) FROM pg_catalog.pg_database WHERE datname = 'template1'")
+      let encoding = try server.query(
+        "SELECT pg_catalog.pg_encoding_to_char(encoding) FROM pg_catalog.pg_database WHERE datname = 'template1'")
       let isUTF8 = encoding.first?.first == "UTF8"
       try server.query(
         "CREATE DATABASE \(name) OWNER \(owner)"
@@ -169,7 +174,8 @@ public struct Migrator {
     guard let available = found.first?.first ?? nil else {
       throw SQLFailure(
         kind: .statement, state: nil,
-        message: "the server has no extension vector: install pgvector for it, or name another PostgreSQL in HIVE_PG_BINDIR")
+        message:
+          "the server has no extension vector: install pgvector for it, or name another PostgreSQL in HIVE_PG_BINDIR")
     }
     guard let installed = found.first?[1] else {
       try database.query("CREATE EXTENSION IF NOT EXISTS vector")
@@ -184,7 +190,9 @@ public struct Migrator {
 
   /// 0.10.0 is newer than 0.8.5: numbers, not text.
   static func isNewer(_ left: String, than right: String) -> Bool {
-    func parts(_ text: String) -> [Int] { text.split(separator: ".").map { Int($0.prefix { $0.isASCII && $0.isNumber }) ?? 0 } }
+    func parts(_ text: String) -> [Int] {
+      text.split(separator: ".").map { Int($0.prefix { $0.isASCII && $0.isNumber }) ?? 0 }
+    }
     var (first, second) = (parts(left), parts(right))
     while first.count < second.count { first.append(0) }
     while second.count < first.count { second.append(0) }
@@ -244,7 +252,8 @@ public struct Migrator {
         throw SQLFailure(
           Failure(
             .configuration, "cannot apply \(migration.title).sql: it ends or begins transactions itself",
-            remedy: "remove BEGIN, COMMIT and ROLLBACK from it: each file is one transaction. Look at what it has committed"))
+            remedy:
+              "remove BEGIN, COMMIT and ROLLBACK from it: each file is one transaction. Look at what it has committed"))
       }
       try database.query("RESET ROLE")
       let milliseconds = (ContinuousClock.now - start) / .milliseconds(1)

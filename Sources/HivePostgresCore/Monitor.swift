@@ -40,16 +40,17 @@ public struct Monitor {
 
   /// Checks until a stop signal comes; returns then.
   public func run() {
-    var connection: SQLConnection?
+    var session = Session()
     var last: Finding?
     var lastReport = ""
     var isReady = false
     let clock = ContinuousClock()
     var next = clock.now
     while true {
-      guard let finding = check(&connection) else { break }
+      guard let finding = check(&session) else { break }
       if last.map({ $0.passed != finding.passed }) ?? true {
-        console.info(finding.passed ? "the database is well: \(finding.detail)" : "the database is not well: \(finding.detail)")
+        console.info(
+          finding.passed ? "the database is well: \(finding.detail)" : "the database is not well: \(finding.detail)")
       }
       last = finding
       guard let problem = report(finding) else { break }
@@ -91,26 +92,36 @@ public struct Monitor {
       pg_catalog.current_setting('max_connections')
     """
 
+  /// What is kept between two checks.
+  private struct Session {
+    var connection: SQLConnection?
+    var opened = ContinuousClock.now
+  }
+
+  /// A kept connection goes on working when the postmaster itself is stopped or stuck and lets nobody in any more, so a new one is
+  /// made now and then. Each costs the server a fork.
+  private static let connectionAge = Duration.seconds(5)
+
   /// nil on a stop signal.
-  private func check(_ connection: inout SQLConnection?) -> Finding? {
+  private func check(_ session: inout Session) -> Finding? {
     let start = ContinuousClock.now
     func finding(_ passed: Bool, _ detail: String) -> Finding {
       Finding(passed: passed, detail: detail, latencyMilliseconds: (ContinuousClock.now - start) / .milliseconds(1))
     }
+    if start - session.opened >= Monitor.connectionAge { session.connection = nil }
     // A lost connection is no news: a new one tells how the database is now. Hence the second attempt.
-    let attempts = connection == nil ? 1 : 2
+    let attempts = session.connection == nil ? 1 : 2
     for attempt in 1...attempts {
       do throws(SQLFailure) {
-        let current = if let connection { connection } else { try connect() }
-        connection = current
-        try current.query("SELECT 1", within: timeout)
+        let current = if let kept = session.connection { kept } else { try connect() }
+        if session.connection == nil { session = Session(connection: current, opened: start) }
         let rows = try current.query(Monitor.statement, within: timeout)
         let measured = finding(true, "")
         let space = try? FileSystem.freeBytes(volume.dataDirectory)
         let (passed, detail) = Monitor.judge(rows.first ?? [], free: space?.free, total: space?.total)
         return Finding(passed: passed, detail: detail, latencyMilliseconds: measured.latencyMilliseconds)
       } catch {
-        connection = nil
+        session.connection = nil
         switch error.kind {
         case .interrupted: return nil
         case .connection where error.isFull:
@@ -134,7 +145,8 @@ public struct Monitor {
 
   /// The verdict on an answer: recovery state, connections, their limit.
   static func judge(_ row: [String?], free: UInt64?, total: UInt64?) -> (passed: Bool, detail: String) {
-    guard row.count == 3, let recovery = row[0], let used = row[1].flatMap({ Int($0) }), let limit = row[2].flatMap({ Int($0) })
+    guard row.count == 3, let recovery = row[0], let used = row[1].flatMap({ Int($0) }),
+      let limit = row[2].flatMap({ Int($0) })
     else { return (false, "the answer has not the expected form") }
     var remarks: [String] = []
     var passed = true
@@ -162,14 +174,17 @@ public struct Monitor {
   static func body(_ finding: Finding, interval: Duration) -> String {
     JSON.object([
       ("name", .string("sql")), ("type", .string("postgres")), ("passed", .bool(finding.passed)),
-      ("latency_ms", .number((finding.latencyMilliseconds * 1000).rounded() / 1000)), ("detail", .string(finding.detail)),
+      ("latency_ms", .number((finding.latencyMilliseconds * 1000).rounded() / 1000)),
+      ("detail", .string(finding.detail)),
       ("interval_seconds", .number(interval / .seconds(1))),
     ]).text
   }
 
   /// Empty when PID 1 took it, a sentence when it did not, nil on a stop signal.
   private func report(_ finding: Finding) -> String? {
-    guard let path = settings.controlSocket else { return "HIVESUP_SOCKET is not set: reporting to nobody but this log" }
+    guard let path = settings.controlSocket else {
+      return "HIVESUP_SOCKET is not set: reporting to nobody but this log"
+    }
     do throws(ControlClient.Problem) {
       try ControlClient(socketPath: path, interruption: interruption).post(
         "/v1/checks/postgresql", Monitor.body(finding, interval: settings.monitorInterval), within: .seconds(1))
@@ -178,7 +193,8 @@ public struct Monitor {
       switch error {
       case .interrupted: return nil
       case .unreachable(let why): return "cannot report to \(path): \(why); trying again"
-      case .refused(let status, let why): return "cannot report to \(path): PID 1 answered \(status) \(why); trying again"
+      case .refused(let status, let why):
+        return "cannot report to \(path): PID 1 answered \(status) \(why); trying again"
       }
     }
   }

@@ -22,7 +22,8 @@ public enum Password {
     }
     let lower = password.lowercased()
     if placeholders.contains(lower) || lower == role.lowercased() || lower.contains("change_me")
-      || lower.contains("changeme") || lower.contains("change-me") {
+      || lower.contains("changeme") || lower.contains("change-me")
+    {
       throw Failure(.usage, "cannot use the password in \(name): it is a known placeholder", remedy: remedy)
     }
     // RFC 5802 wants SASLprep (RFC 4013), which leaves printable ASCII as it is.
@@ -32,16 +33,19 @@ public enum Password {
         remedy: "clients prepare other characters differently (SASLprep); use ASCII")
     }
     guard password.utf8.count <= 512 else {
-      throw Failure(.usage, "cannot use the password in \(name): it has more than 512 characters", remedy: "use a shorter one")
+      throw Failure(
+        .usage, "cannot use the password in \(name): it has more than 512 characters", remedy: "use a shorter one")
     }
   }
 
   /// Passwords of example files and tutorials, in lower case.
   private static let placeholders: Set<String> = [
-    "postgres", "postgresql", "password", "passwd", "pass", "secret", "example", "mysecretpassword", "admin", "root", "test",
+    "postgres", "postgresql", "password", "passwd", "pass", "secret", "example", "mysecretpassword", "admin", "root",
+    "test",
     "hive", "agent", "genie", "user", "default", "12345", "123456", "12345678", "123456789", "qwerty",
     "genie_secure_password", "agent_secure_password", "secure_password", "default_secure_password", "your_password",
-    "your_secure_password", "your_password_here", "claude_secure_pass_2024", "your_jwt_secret_key_here_change_me", "hive_password",
+    "your_secure_password", "your_password_here", "claude_secure_pass_2024", "your_jwt_secret_key_here_change_me",
+    "hive_password",
     "hivepassword", "agent_password", "yourpassword", "supersecret",
   ]
 }

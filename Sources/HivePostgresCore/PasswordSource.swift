@@ -33,7 +33,9 @@ struct PasswordSource {
     do throws(Failure) {
       try FileSystem.writeAtomically(path, (password + "\n").utf8, mode: 0o600)
     } catch {
-      throw Failure(error.status, error.message, remedy: "give a place that can be written in HIVE_DB_PASSWORD_FILE, or the file itself")
+      throw Failure(
+        error.status, error.message,
+        remedy: "give a place that can be written in HIVE_DB_PASSWORD_FILE, or the file itself")
     }
     console.info("made a password for \(role.owner) in \(path)")
     // Another run may have been faster: what the file says is what counts.

@@ -63,14 +63,15 @@ public struct PostgresInstallation: Equatable, Sendable {
     func attempt(_ directory: String) throws(Failure) -> PostgresInstallation? {
       do throws(Failure) {
         return try examine(directory, settings.childEnvironment, interruption)
-      } catch where error.status == .unusable || error.status == .configuration {
+      } catch  where error.status == .unusable || error.status == .configuration {
         tried.append("\(directory): \(error.message)")
         return nil
       }
     }
     if let directory = settings.binaryDirectory {
       if let found = try attempt(directory) { return found }
-      throw notFound(tried, "HIVE_PG_BINDIR must name a directory with \(programs.joined(separator: ", ")), with pgvector installed")
+      throw notFound(
+        tried, "HIVE_PG_BINDIR must name a directory with \(programs.joined(separator: ", ")), with pgvector installed")
     }
     let versions = try FileSystem.list(packages).compactMap { name in Double(name).map { (name, $0) } }
     for (name, _) in versions.sorted(by: { $0.1 > $1.1 }) {
@@ -82,12 +83,14 @@ public struct PostgresInstallation: Equatable, Sendable {
       if let found = try attempt(directory) { return found }
     }
     throw notFound(
-      tried, "run scripts/setup, or install PostgreSQL 16 with pgvector (postgresql-16-pgvector), or set HIVE_PG_BINDIR")
+      tried, "run scripts/setup, or install PostgreSQL 16 with pgvector (postgresql-16-pgvector), or set HIVE_PG_BINDIR"
+    )
   }
 
   private static func notFound(_ tried: [String], _ remedy: String) -> Failure {
     Failure(
-      .unusable, "cannot find a PostgreSQL with pgvector; tried:\n  " + tried.joined(separator: "\n  ") + "\n", remedy: remedy)
+      .unusable, "cannot find a PostgreSQL with pgvector; tried:\n  " + tried.joined(separator: "\n  ") + "\n",
+      remedy: remedy)
   }
 
   /// `.pg/…` of every directory above the executable: of a checkout (`.build/release/hive-postgres`) and of an installed tree.
@@ -119,7 +122,7 @@ public struct PostgresInstallation: Equatable, Sendable {
       output = try Child.run(
         Path.join(directory, "pg_config"), ["--version", "--sharedir", "--configure"], environment: environment,
         interruption: interruption, action: "ask pg_config")
-    } catch where error.status == .software {
+    } catch  where error.status == .software {
       throw Failure(.unusable, error.message)
     }
     let lines = output.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
@@ -146,7 +149,8 @@ public struct PostgresInstallation: Equatable, Sendable {
     guard access(program("postgres"), X_OK) == 0, access(shareDirectory, R_OK | X_OK) == 0 else {
       throw Failure(
         .unusable, "cannot run \(program("postgres")) as \(user.name): \(Failure.describe(errno))",
-        remedy: "put PostgreSQL where every user can read it and name it in HIVE_PG_BINDIR, or start as an ordinary user")
+        remedy:
+          "put PostgreSQL where every user can read it and name it in HIVE_PG_BINDIR, or start as an ordinary user")
     }
   }
 }

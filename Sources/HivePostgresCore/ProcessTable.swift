@@ -24,7 +24,8 @@ struct ProcessInfo: Equatable {
       let pid = pid_t(text[..<open].trimmingSpaces)
     else { return nil }
     let fields = text[text.index(after: close)...].split(whereSeparator: { $0 == " " || $0 == "\n" })
-    guard fields.count > 19, let state = fields[0].first, let parent = pid_t(fields[1]), let start = UInt64(fields[19]) else {
+    guard fields.count > 19, let state = fields[0].first, let parent = pid_t(fields[1]), let start = UInt64(fields[19])
+    else {
       return nil
     }
     identity = ProcessIdentity(pid: pid, start: start)
@@ -74,7 +75,8 @@ enum ProcessTable {
     var found: [ProcessInfo] = []
     let own = getpid()
     for name in try FileSystem.list("/proc") {
-      guard let pid = pid_t(name), pid != own, let status = try? FileSystem.status("/proc/\(name)"), status.owner == owner,
+      guard let pid = pid_t(name), pid != own, let status = try? FileSystem.status("/proc/\(name)"),
+        status.owner == owner,
         let info = info(pid), !info.isDead, matches(pid)
       else { continue }
       found.append(info)
@@ -101,7 +103,8 @@ enum ProcessTable {
 
   /// Ends processes: each signal of the plan in turn, with the time it has, until none is left. Returns those that are left.
   static func end(_ processes: [ProcessInfo], plan: [(signal: Int32, wait: Duration)], _ interruption: Interruption)
-    throws(Failure) -> [ProcessInfo] {
+    throws(Failure) -> [ProcessInfo]
+  {
     var left = processes.filter { isAlive($0.identity) }
     for step in plan {
       for process in left { kill(process.identity.pid, step.signal) }

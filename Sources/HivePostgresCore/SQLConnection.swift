@@ -58,7 +58,8 @@ final class SQLConnection {
       keywords.free()
       values.free()
     }
-    let started = keywords.pointer.withMemoryRebound(to: UnsafePointer<CChar>?.self, capacity: parameters.count + 1) { keys in
+    let started = keywords.pointer.withMemoryRebound(to: UnsafePointer<CChar>?.self, capacity: parameters.count + 1) {
+      keys in
       values.pointer.withMemoryRebound(to: UnsafePointer<CChar>?.self, capacity: parameters.count + 1) { values in
         PQconnectStartParams(keys, values, 0)
       }
@@ -71,12 +72,8 @@ final class SQLConnection {
     // VERBOSE puts the SQLSTATE into the message of a refused connection; there is no other way to get at it.
     PQsetErrorVerbosity(handle, PQERRORS_VERBOSE)
     PQsetNoticeReceiver(handle, { _, _ in }, nil)
-    do throws(SQLFailure) {
-      try finishConnecting(ContinuousClock.now + timeout)
-    } catch {
-      PQfinish(handle)
-      throw error
-    }
+    // When this throws, every property has its value: deinit runs, and finishes the handle.
+    try finishConnecting(ContinuousClock.now + timeout)
     PQsetErrorVerbosity(handle, PQERRORS_DEFAULT)
     PQsetnonblocking(handle, 1)
   }
@@ -121,8 +118,10 @@ final class SQLConnection {
 
   /// Runs one statement with text parameters; the rows as text.
   @discardableResult
-  func query(_ statement: String, _ parameters: [String?] = [], within timeout: Duration = .seconds(3600)) throws(SQLFailure)
-    -> [[String?]] {
+  func query(_ statement: String, _ parameters: [String?] = [], within timeout: Duration = .seconds(3600))
+    throws(SQLFailure)
+    -> [[String?]]
+  {
     let deadline = ContinuousClock.now + timeout
     let values = UnsafeMutableBufferPointer<UnsafePointer<CChar>?>.allocate(capacity: parameters.count)
     for (index, parameter) in parameters.enumerated() {
@@ -226,7 +225,9 @@ final class SQLConnection {
       do throws(Failure) {
         try interruption.check()
       } catch {
-        if case .interrupted(let number) = error.status { throw SQLFailure(kind: .interrupted(number), message: error.message) }
+        if case .interrupted(let number) = error.status {
+          throw SQLFailure(kind: .interrupted(number), message: error.message)
+        }
       }
       if fds[0].revents != 0 { return }
     }

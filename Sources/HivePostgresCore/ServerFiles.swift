@@ -66,8 +66,10 @@ struct ServerFiles: Equatable {
   /// Nobody gets in without proof, whoever edited the file.
   static func check(hba: String, path: String) throws(Failure) {
     for (index, line) in hba.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
-      let fields = line.prefix { $0 != "#" }.split(whereSeparator: { $0 == " " || $0 == "\t" || $0 == "," || $0 == "\r" })
-        .map { String($0.filter { $0 != "\"" }).lowercased() }
+      let fields = line.prefix { $0 != "#" }.split(whereSeparator: {
+        $0 == " " || $0 == "\t" || $0 == "," || $0 == "\r"
+      })
+      .map { String($0.filter { $0 != "\"" }).lowercased() }
       if let bad = fields.first(where: { $0 == "trust" || $0 == "password" }) {
         throw Failure(
           .configuration, "cannot use \(path): line \(index + 1) lets clients in by '\(bad)'",

@@ -35,7 +35,8 @@ public struct ServiceUser: Equatable, Sendable {
     guard let user = lookUp(id: id) else {
       throw Failure(
         .unusable, "cannot run PostgreSQL as user \(id): it has no line in /etc/passwd, and initdb wants its name",
-        remedy: "add one to the image (echo 'hive:x:\(id):\(getegid())::/:/usr/sbin/nologin' >> /etc/passwd), or start the "
+        remedy:
+          "add one to the image (echo 'hive:x:\(id):\(getegid())::/:/usr/sbin/nologin' >> /etc/passwd), or start the "
           + "container as a user that has one")
     }
     return user

@@ -85,7 +85,8 @@ public struct Settings: Sendable {
   }
 
   private static let secrets: Set<String> = [
-    "HIVE_DB_PASSWORD", "HIVE_DB_PASSWORD_FILE", "POSTGRES_PASSWORD", "POSTGRES_PASSWORD_FILE", "PGPASSWORD", "PGPASSFILE",
+    "HIVE_DB_PASSWORD", "HIVE_DB_PASSWORD_FILE", "POSTGRES_PASSWORD", "POSTGRES_PASSWORD_FILE", "PGPASSWORD",
+    "PGPASSFILE",
     "HIVE_DATABASE_URL",
   ]
 
@@ -146,7 +147,8 @@ public struct Settings: Sendable {
     }
     guard socketPath.utf8.count <= 107 else {
       throw Failure(
-        .usage, "cannot use HIVE_RUN_DIR=\(runDirectory): \(socketPath) has more than the 107 bytes that a socket's path may have",
+        .usage,
+        "cannot use HIVE_RUN_DIR=\(runDirectory): \(socketPath) has more than the 107 bytes that a socket's path may have",
         remedy: "give a shorter directory")
     }
     for (name, value) in [("POSTGRES_USER", image.superuser), ("POSTGRES_DB", image.database)] {
@@ -172,7 +174,8 @@ public struct Settings: Sendable {
   /// The role, which every command but `bindir` needs.
   public func requiredRole() throws(Failure) -> Role {
     guard let role else {
-      throw Failure(.usage, "cannot tell which container this is: HIVE_ROLE is not set", remedy: "set it to genie or agent")
+      throw Failure(
+        .usage, "cannot tell which container this is: HIVE_ROLE is not set", remedy: "set it to genie or agent")
     }
     return role
   }
@@ -226,7 +229,8 @@ public struct Settings: Sendable {
       switch text(name)?.lowercased() {
       case nil, "0", "false", "no", "off": return false
       case "1", "true", "yes", "on": return true
-      case let value: throw Failure(.usage, "cannot use \(name)=\(value ?? ""): it is neither 1 nor 0", remedy: "give 1 or unset it")
+      case let value:
+        throw Failure(.usage, "cannot use \(name)=\(value ?? ""): it is neither 1 nor 0", remedy: "give 1 or unset it")
       }
     }
 
@@ -237,7 +241,8 @@ public struct Settings: Sendable {
       guard direct == nil else { throw Reader.both(name) }
       guard let content = try FileSystem.readText(file) else {
         throw Failure(
-          .usage, "cannot read \(name)_FILE=\(file): there is no such file", remedy: "mount the secret, or unset the variable")
+          .usage, "cannot read \(name)_FILE=\(file): there is no such file",
+          remedy: "mount the secret, or unset the variable")
       }
       return content.trimmingTrailingNewlines
     }

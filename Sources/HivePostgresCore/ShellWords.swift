@@ -67,7 +67,8 @@ public enum ShellWords {
         // A comment reaches to the end of the line.
         index = bytes[index...].firstIndex(of: UInt8(ascii: "\n")) ?? bytes.count
       case UInt8(ascii: "$"), UInt8(ascii: "`"), UInt8(ascii: "|"), UInt8(ascii: "&"), UInt8(ascii: ";"),
-        UInt8(ascii: "<"), UInt8(ascii: ">"), UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: "*"), UInt8(ascii: "?"),
+        UInt8(ascii: "<"), UInt8(ascii: ">"), UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: "*"),
+        UInt8(ascii: "?"),
         UInt8(ascii: "["):
         throw wrong("'\(Character(UnicodeScalar(byte)))' means something to a shell, which is not run here")
       case 0:

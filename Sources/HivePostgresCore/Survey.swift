@@ -126,7 +126,8 @@ public struct Survey: Equatable, Sendable {
       if let state, state.phase == .installing, inPlaceStaging { return .finish(state, .inPlace) }
       return .refuse(
         Failure(
-          .configuration, "cannot make a cluster in \(directory): it is not empty (\(names.joined(separator: ", ")), …)",
+          .configuration,
+          "cannot make a cluster in \(directory): it is not empty (\(names.joined(separator: ", ")), …)",
           remedy: "mount configuration elsewhere (HIVE_ETC), or set PGDATA to a directory inside \(volume.root)"))
     case .cluster(let version, let control, let missing):
       return decideCluster(volume, placement, installation, quarantine, (version, control, missing))
@@ -153,7 +154,8 @@ public struct Survey: Equatable, Sendable {
       }
       return .refuse(
         Failure(
-          .configuration, "cannot make a cluster in \(volume.dataDirectory): the volume has one of this version in \(path)",
+          .configuration,
+          "cannot make a cluster in \(volume.dataDirectory): the volume has one of this version in \(path)",
           remedy: "set PGDATA=\(path) to use it"))
     }
     return .initialise(placement)
@@ -169,7 +171,8 @@ public struct Survey: Equatable, Sendable {
     }
     guard let control = cluster.control, cluster.missing.isEmpty else {
       if quarantine && placement == .rename { return .quarantine }
-      let what = cluster.missing.isEmpty ? "pg_control is damaged" : "\(cluster.missing.joined(separator: ", ")) is missing"
+      let what =
+        cluster.missing.isEmpty ? "pg_control is damaged" : "\(cluster.missing.joined(separator: ", ")) is missing"
       return .refuse(
         Failure(
           .configuration, "cannot use the cluster in \(directory): \(what)",

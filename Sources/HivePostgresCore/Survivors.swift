@@ -19,7 +19,9 @@ struct Survivors {
 
   /// Takes the lock. What an earlier, dead holder left running is ended; a live holder is waited for. nil: `giveUp` said that the
   /// lock is not needed.
-  func takeLock(unless giveUp: () throws(Failure) -> Bool = { () throws(Failure) in false }) throws(Failure) -> VolumeLock? {
+  func takeLock(unless giveUp: () throws(Failure) -> Bool = { () throws(Failure) in false }) throws(Failure)
+    -> VolumeLock?
+  {
     var holder: VolumeLock.Holder?
     var lock: VolumeLock?
     var isFirst = true
@@ -86,10 +88,12 @@ struct Survivors {
     try end(try ProcessTable.servers(of: volume.dataDirectory, owner: workspace.user.id), Survivors.orphanPlan)
   }
 
-  /// Nobody supervises it: its parent is the system's init, or the one who has just started us (who would not, were it still his).
+  /// A server that nobody supervises: its parent is the system's init, or the supervisor that has just started us (and would not
+  /// have, were the server still his). Anything else that is alive, an init at work for one, is somebody's.
   private func isOrphan(_ pid: pid_t) -> Bool {
-    guard let info = ProcessTable.info(pid) else { return false }
-    return info.parent <= 1 || info.parent == getppid() || ProcessTable.command(info.parent) == "systemd"
+    guard let info = ProcessTable.info(pid), ProcessTable.command(pid) == "postgres" else { return false }
+    let parent = ProcessTable.command(info.parent)
+    return info.parent <= 1 || parent == "systemd" || (info.parent == getppid() && parent == "hivesupd")
   }
 
   private func endServer(_ pid: pid_t) throws(Failure) {
@@ -105,7 +109,8 @@ struct Survivors {
     let left = try ProcessTable.end(processes, plan: plan, workspace.interruption)
     guard left.isEmpty else {
       throw Failure(
-        .locked, "cannot end process \(left.map { String($0.identity.pid) }.joined(separator: ", ")) in \(volume.dataDirectory)",
+        .locked,
+        "cannot end process \(left.map { String($0.identity.pid) }.joined(separator: ", ")) in \(volume.dataDirectory)",
         remedy: "it hangs in the kernel, most likely on the disk: look at the kernel's log")
     }
   }
@@ -133,7 +138,9 @@ struct Survivors {
           remedy: "stop that first: kill -INT \(content.pid)")
       }
       guard let info else { return }  // Nobody has the number: PostgreSQL removes the file itself.
-      reason = info.isDead ? "process \(content.pid) is dead" : "process \(content.pid) is \(ProcessTable.command(content.pid))"
+      reason =
+        info.isDead
+        ? "process \(content.pid) is dead" : "process \(content.pid) is \(ProcessTable.command(content.pid))"
     }
     workspace.console.warning("removing a stale \(lockFilePath): \(reason)")
     guard unlink(lockFilePath) == 0 || errno == ENOENT else { throw .system("remove \(lockFilePath)", errno) }

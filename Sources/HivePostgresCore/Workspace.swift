@@ -62,14 +62,19 @@ public struct Workspace: Sendable {
     try prepareAsUser()
   }
 
+  /// Never given away, whatever the environment says.
+  private static let sharedDirectories: Set<String> = [
+    "/", "/tmp", "/var/tmp", "/dev/shm", "/run", "/var", "/var/lib", "/home", "/root", "/etc", "/usr", "/opt", "/srv",
+    "/mnt",
+  ]
+
   private func prepareAsRoot() throws(Failure) {
     let volume = settings.volume
-    let status = try FileSystem.status(volume)
-    guard volume != "/", !(status.map { $0.permissions & mode_t(S_ISVTX) != 0 } ?? false) else {
+    guard !Workspace.sharedDirectories.contains(volume) else {
       throw Failure(
-        .usage, "cannot use HIVE_DATA=\(volume): it is shared with others", remedy: "give a directory of its own")
+        .usage, "cannot use HIVE_DATA=\(volume): it belongs to the whole system", remedy: "give a directory of its own")
     }
-    if status == nil { try FileSystem.makeDirectories(volume, mode: 0o755) }
+    if try !FileSystem.exists(volume) { try FileSystem.makeDirectories(volume, mode: 0o755) }
     try give(volume)
     let own = Path.join(volume, Volume.privateName)
     try FileSystem.makeDirectories(own, mode: 0o700)
@@ -77,12 +82,12 @@ public struct Workspace: Sendable {
       try FileSystem.changeOwner(tree: own, to: user.id, group: user.group)
     }
     let located = try Volume(settings: settings, state: InstallationState.read(Path.join(own, "state.json")))
-    if let data = try FileSystem.status(located.dataDirectory) {
-      if data.owner != user.id {
-        console.info("giving \(located.dataDirectory) to \(user.name)")
-        try FileSystem.changeOwner(tree: located.dataDirectory, to: user.id, group: user.group)
-      } else if try FileSystem.status(Path.join(located.dataDirectory, "PG_VERSION"))?.owner ?? user.id != user.id {
-        try FileSystem.changeOwner(tree: located.dataDirectory, to: user.id, group: user.group)
+    // Behind a symbolic link, too: links themselves are never followed when a tree is given away.
+    if let data = ProcessTable.realPath(located.dataDirectory) {
+      let inside = try FileSystem.status(Path.join(data, "PG_VERSION"))?.owner ?? user.id
+      if try FileSystem.status(data)?.owner != user.id || inside != user.id {
+        console.info("giving \(data) to \(user.name)")
+        try FileSystem.changeOwner(tree: data, to: user.id, group: user.group)
       }
     }
     if let directory = settings.image.walDirectory {
@@ -122,9 +127,10 @@ public struct Workspace: Sendable {
     let volume = settings.volume
     do throws(Failure) {
       try FileSystem.makeDirectories(volume, mode: 0o700)
-    } catch where error.status == .unusable {
+    } catch  where error.status == .unusable {
       throw Failure(
-        .unusable, error.message, remedy: "run, as root: install -d -o \(user.id) -g \(user.group) \(ShellWords.quote(volume))")
+        .unusable, error.message,
+        remedy: "run, as root: install -d -o \(user.id) -g \(user.group) \(ShellWords.quote(volume))")
     }
     guard access(volume, R_OK | W_OK | X_OK) == 0 else {
       let owner = try FileSystem.status(volume)?.owner ?? 0

@@ -40,8 +40,10 @@ enum Command: String, CaseIterable {
     case .migrate:
       try Migrator(try workspace()).run()
     case .monitor:
-      try Monitor(settings: settings, console: console, interruption: interruption, notify: Notify(environment: environment))
-        .run()
+      try Monitor(
+        settings: settings, console: console, interruption: interruption, notify: Notify(environment: environment)
+      )
+      .run()
     case .bindir:
       print(try PostgresInstallation.find(settings, executable: executable, interruption: interruption).binaryDirectory)
     }
@@ -66,7 +68,8 @@ guard arguments.count == 1, let word = arguments.first, let command = Command(ra
   let given = arguments.map(ShellWords.quote).joined(separator: " ")
   console.error(
     Failure(
-      .usage, given.isEmpty ? "cannot tell what to do: no command was given" : "cannot understand the arguments '\(given)'",
+      .usage,
+      given.isEmpty ? "cannot tell what to do: no command was given" : "cannot understand the arguments '\(given)'",
       remedy: "give one of " + Command.allCases.map(\.rawValue).joined(separator: ", ")))
   exit(Failure.Status.usage.code)
 }

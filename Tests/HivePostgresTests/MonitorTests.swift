@@ -1,0 +1,148 @@
+import Glibc
+import Testing
+
+@testable import HivePostgresCore
+
+/// PID 1's control socket, as much of it as the monitor speaks to.
+private final class ControlSocket {
+  let path: String
+  private var listener: Int32 = -1
+
+  init(path: String) { self.path = path }
+
+  func open() throws {
+    unlink(path)
+    listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+    var address = try #require(UnixSocket.address(path))
+    let length = UnixSocket.length(path)
+    let bound = withUnsafePointer(to: &address) { pointer in
+      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(listener, $0, length) }
+    }
+    try #require(bound == 0 && listen(listener, 8) == 0)
+    chmod(path, 0o777)
+  }
+
+  func close() {
+    if listener >= 0 { Glibc.close(listener) }
+    listener = -1
+  }
+
+  deinit { close() }
+
+  /// The next request's body, answered with 204; nil when none came in time.
+  func next(seconds: Double = 5) -> (path: String, body: JSON)? {
+    var waiting = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
+    guard poll(&waiting, 1, Int32(seconds * 1000)) == 1 else { return nil }
+    let client = accept(listener, nil, nil)
+    guard client >= 0 else { return nil }
+    defer { Glibc.close(client) }
+    var request: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 4096)
+    while true {
+      let count = recv(client, &chunk, chunk.count, 0)
+      guard count > 0 else { return nil }
+      request += chunk[..<count]
+      let text = String(decoding: request, as: UTF8.self)
+      guard let end = text.firstRange(of: "\r\n\r\n"), let field = text.firstRange(of: "Content-Length: "),
+        let length = Int(text[field.upperBound...].prefix { $0.isNumber })
+      else { continue }
+      let body = Array(text[end.upperBound...].utf8)
+      guard body.count >= length, let json = JSON(parsing: body) else { continue }
+      let answer = Array("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n".utf8)
+      _ = send(client, answer, answer.count, Int32(MSG_NOSIGNAL))
+      return (text.split(separator: " ").dropFirst().first.map(String.init) ?? "", json)
+    }
+  }
+
+  /// Reports until one has this verdict.
+  func report(passed: Bool, seconds: Double = 15) -> JSON? {
+    let deadline = ContinuousClock.now + .seconds(seconds)
+    while ContinuousClock.now < deadline {
+      if let report = next(), report.body["passed"] == .bool(passed) { return report.body }
+    }
+    return nil
+  }
+}
+
+@Suite(.enabled(if: Harness.hasPostgres, Harness.needsPostgres), .serialized)
+struct MonitorTests {
+  @Test func reportsHealthLossAndRecovery() throws {
+    let sandbox = try Sandbox()
+    sandbox.environment["HIVESUP_SOCKET"] = sandbox.root + "/control.sock"
+    sandbox.environment["HIVE_MONITOR_INTERVAL"] = "1"
+    let control = ControlSocket(path: sandbox.root + "/control.sock")
+    try control.open()
+    // It is there before the database is.
+    let monitor = try sandbox.start("monitor")
+    #expect(control.report(passed: false) != nil)
+    let server = try sandbox.serve()
+    #expect(try sandbox.hive("migrate").ending == .exited(0))
+    let report = try #require(control.report(passed: true))
+    #expect(report["name"]?.stringValue == "sql")
+    #expect(report["type"]?.stringValue == "postgres")
+    #expect(report["interval_seconds"] != nil && report["latency_ms"] != nil)
+    #expect(report["detail"]?.stringValue?.contains("of 100 connections") == true)
+    // Stopped by a signal that cannot be caught, all of it answers nothing.
+    let stopped = try sandbox.servers()
+    for pid in stopped { kill(pid, SIGSTOP) }
+    let asked = ContinuousClock.now
+    let failing = control.report(passed: false)
+    #expect(failing?["detail"]?.stringValue?.contains("no answer") == true, "\(failing?.text ?? "none")")
+    #expect(ContinuousClock.now - asked < .seconds(5))
+    for pid in stopped { kill(pid, SIGCONT) }
+    #expect(control.report(passed: true) != nil)
+    // The postmaster alone: the kept connection works, new ones do not.
+    kill(server.pid, SIGSTOP)
+    #expect(control.report(passed: false) != nil)
+    kill(server.pid, SIGCONT)
+    #expect(control.report(passed: true) != nil)
+    // Gone, and back.
+    kill(server.pid, SIGKILL)
+    _ = Harness.finish(server, seconds: 5)
+    #expect(control.report(passed: false) != nil)
+    // PID 1 away for a while.
+    control.close()
+    _ = try sandbox.startServer()
+    usleep(1_200_000)
+    try control.open()
+    #expect(control.report(passed: true) != nil)
+    #expect(monitor.poll() == nil)
+    let end = ContinuousClock.now
+    kill(monitor.pid, SIGTERM)
+    #expect(Harness.finish(monitor, seconds: 2) == .exited(0))
+    #expect(ContinuousClock.now - end < .milliseconds(300))
+  }
+
+  @Test func tellsTheSupervisorHowItIs() throws {
+    let sandbox = try Sandbox()
+    let path = sandbox.root + "/notify"
+    let fd = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+    defer { close(fd) }
+    var address = try #require(UnixSocket.address(path))
+    let length = UnixSocket.length(path)
+    let bound = withUnsafePointer(to: &address) { pointer in
+      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(fd, $0, length) }
+    }
+    try #require(bound == 0)
+    chmod(path, 0o777)
+    let monitor = try sandbox.start(
+      "monitor", ["NOTIFY_SOCKET": path, "WATCHDOG_USEC": "400000", "HIVE_MONITOR_INTERVAL": "2"])
+    func next() -> String {
+      var waiting = pollfd(fd: fd, events: Int16(POLLIN), revents: 0)
+      guard poll(&waiting, 1, 3000) == 1 else { return "" }
+      var buffer = [UInt8](repeating: 0, count: 4096)
+      let count = recv(fd, &buffer, buffer.count, 0)
+      return String(decoding: buffer[..<max(0, count)], as: UTF8.self)
+    }
+    let first = next()
+    #expect(first.contains("READY=1") && first.contains("STATUS=failing"), "\(first)")
+    let started = ContinuousClock.now
+    for _ in 0..<4 { #expect(next().contains("WATCHDOG=1")) }
+    #expect(ContinuousClock.now - started < .milliseconds(1500))
+    kill(monitor.pid, SIGTERM)
+    var last = ""
+    while case let message = next(), !message.isEmpty { last = message }
+    #expect(last == "STOPPING=1")
+    #expect(Harness.finish(monitor, seconds: 2) == .exited(0))
+  }
+}
