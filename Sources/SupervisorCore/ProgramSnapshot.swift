@@ -59,3 +59,49 @@ public struct ProgramSnapshot: Equatable, Sendable {
   /// The last `STATUS=` it told; empty: none.
   public var statusText: String
 }
+
+extension Supervisor {
+  /// The process as it is now. nil: there is none of this id.
+  public func snapshot(of id: ProgramID, at moment: Moment) -> ProgramSnapshot? {
+    indexOf[id].map { snapshot($0, at: moment) }
+  }
+
+  /// All processes as they are now, in the order of the configuration.
+  public func snapshots(at moment: Moment) -> [ProgramSnapshot] {
+    records.indices.map { snapshot($0, at: moment) }
+  }
+
+  private func snapshot(_ i: Int, at moment: Moment) -> ProgramSnapshot {
+    let record = records[i]
+    let hasFailed = record.state == .backoff || record.state == .fatal
+    return ProgramSnapshot(
+      id: record.id, name: record.spec.name, group: record.spec.group, namespec: record.spec.namespec,
+      program: record.spec.program, kind: record.spec.kind.name, state: record.state, since: record.since,
+      pid: record.pid,
+      startedAt: record.startedAt, stoppedAt: record.stoppedAt, uptime: uptime(i, at: moment) ?? .zero,
+      restarts: record.restarts, failedStarts: record.failedStarts, lastExit: record.lastExit,
+      spawnError: hasFailed ? spawnErrorText(i) : "", isReady: record.state == .running && record.isReady,
+      isCompleted: record.isCompleted, waitingFor: waitingTexts(i).map { "waiting for \($0)" },
+      retryAt: record.timers[.delay], nextRun: record.nextRun, statusText: record.statusText)
+  }
+
+  /// supervisord's `spawnerr`.
+  private func spawnErrorText(_ i: Int) -> String {
+    if let failure = records[i].spawnFailure { return failure.text }
+    if !records[i].runsToCompletion, records[i].spec.readiness == nil {
+      return "Exited too quickly (process log may have details)"
+    }
+    return failureText(i)
+  }
+}
+
+extension ProgramSpec.Kind {
+  /// `service`, `oneshot` or `scheduled`, as in the configuration.
+  public var name: String {
+    switch self {
+    case .service: "service"
+    case .oneshot: "oneshot"
+    case .scheduled: "scheduled"
+    }
+  }
+}
