@@ -27,7 +27,7 @@ public struct PrometheusWriter: Sendable {
   }
 
   /// One sample. Names of metrics and labels are written as given and must be `[a-zA-Z_:][a-zA-Z0-9_:]*`; label values may be any text.
-  public mutating func sample(_ name: String, _ value: Double, labels: [(String, String)] = []) {
+  public mutating func sample(_ name: String, _ labels: [(String, String)], _ value: Double) {
     put(name)
     for (index, label) in labels.enumerated() {
       put(index == 0 ? "{" : ",")
@@ -43,8 +43,8 @@ public struct PrometheusWriter: Sendable {
   }
 
   /// One sample with a whole number.
-  public mutating func sample(_ name: String, _ value: some BinaryInteger, labels: [(String, String)] = []) {
-    sample(name, Double(value), labels: labels)
+  public mutating func sample(_ name: String, _ labels: [(String, String)], _ value: some BinaryInteger) {
+    sample(name, labels, Double(value))
   }
 
   private static func number(_ value: Double) -> String {

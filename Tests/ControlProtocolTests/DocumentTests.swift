@@ -172,12 +172,12 @@ private func program(_ random: inout SeededGenerator) -> ProgramDocument {
   @Test func escapesAndNumbers() {
     var writer = PrometheusWriter()
     writer.metric("hivesup_up", .gauge, help: "a \\ \"b\"\nc")
-    writer.sample("hivesup_up", 1)
-    writer.sample("hivesup_up", 0.25, labels: [("program", "a\"b\\c\nd"), ("x", "é")])
-    writer.sample("hivesup_up", Double.infinity)
-    writer.sample("hivesup_up", -Double.infinity)
-    writer.sample("hivesup_up", Double.nan)
-    writer.sample("hivesup_up", 1e18)
+    writer.sample("hivesup_up", [], 1)
+    writer.sample("hivesup_up", [("program", "a\"b\\c\nd"), ("x", "é")], 0.25)
+    writer.sample("hivesup_up", [], Double.infinity)
+    writer.sample("hivesup_up", [], -Double.infinity)
+    writer.sample("hivesup_up", [], Double.nan)
+    writer.sample("hivesup_up", [], 1e18)
     let expected =
       "# HELP hivesup_up a \\\\ \"b\"\\nc\n# TYPE hivesup_up gauge\nhivesup_up 1\nhivesup_up{program=\"a\\\"b\\\\c\\nd\",x=\"é\"} 0.25\n"
       + "hivesup_up +Inf\nhivesup_up -Inf\nhivesup_up NaN\nhivesup_up 1e+18\n"
