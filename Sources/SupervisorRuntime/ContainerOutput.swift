@@ -78,6 +78,7 @@ public final class ContainerOutput {
     case S_IFREG: kind = .file
     default: kind = .other
     }
+    if kind == .other && !isPollable() { kind = .file }
     if kind == .other {
       let flags = fcntl(descriptor, F_GETFL)
       if flags >= 0 && flags & O_NONBLOCK == 0 && fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) == 0 {
@@ -89,6 +90,13 @@ public final class ContainerOutput {
   deinit {
     if let registration { loop.remove(registration) }
     restore()
+  }
+
+  /// Whether epoll can wait for it: not for /dev/null and its like (EPERM), which never need to be waited for.
+  private func isPollable() -> Bool {
+    guard let probe = try? loop.add(descriptor, .writable, { _ in }) else { return false }
+    loop.remove(probe)
+    return true
   }
 
   /// How many bytes wait for the reader.

@@ -200,3 +200,23 @@ struct SeededGenerator: RandomNumberGenerator {
     return z ^ (z >> 31)
   }
 }
+
+/// Something that happens beside the loop, as it would in another process. Threads instead of processes: a test of the reaper that runs
+/// in this process at the same time would take our children for its own.
+final class Beside: @unchecked Sendable {
+  private let lock = NSLock()
+  private var isFinished = false
+
+  /// Runs `body` on a thread of its own.
+  init(_ body: @escaping @Sendable () -> Void) {
+    Thread.detachNewThread {
+      body()
+      self.lock.withLock { self.isFinished = true }
+    }
+  }
+
+  var isDone: Bool { lock.withLock { isFinished } }
+
+  /// Waits without a loop.
+  func wait() { while !isDone { usleep(1000) } }
+}
