@@ -85,6 +85,9 @@ let package = Package(
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ],
       swiftSettings: strict),
+    .testTarget(
+      name: "HiveServiceTests", dependencies: ["HiveServiceCore", "PostgresClient", "PostgresTestSupport"],
+      exclude: ["Fixtures"], swiftSettings: strict),
     .executableTarget(
       name: "hive-service", dependencies: ["HiveServiceCore"],
       swiftSettings: staticStdlibSwift, linkerSettings: staticStdlib),

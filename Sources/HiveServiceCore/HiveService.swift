@@ -4,6 +4,7 @@ import NIOCore
 import NIOPosix
 import PostgresClient
 import ServiceLifecycle
+import Synchronization
 
 /// The API of one container, put together from its parts.
 public struct HiveService: Sendable {
@@ -37,8 +38,8 @@ public struct HiveService: Sendable {
     let health = HealthRoutes(
       container: configuration.role.rawValue, conninfo: configuration.conninfo,
       control: configuration.controlSocket.map { ControlSocketClient(path: $0, eventLoopGroup: group) })
-    let listener = makeListener(pool, health, group)
-    let watchdog = startWatchdog(group)
+    let watchdog = Mutex<Task<Void, Never>?>(nil)
+    let listener = makeListener(pool, health, group) { watchdog.withLock { $0 = startWatchdog(group) } }
     var services = ServiceGroupConfiguration(
       services: [listener], gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet(logger))
     services.maximumGracefulShutdownDuration = configuration.drainTimeout
@@ -49,12 +50,12 @@ public struct HiveService: Sendable {
     }
     await pool.close(timeout: .milliseconds(200))
     await health.close()
-    watchdog?.cancel()
+    watchdog.withLock { $0?.cancel() }
     logger.notice("stopped")
   }
 
   private func makeListener(
-    _ pool: PostgresPool, _ health: HealthRoutes, _ group: any EventLoopGroup
+    _ pool: PostgresPool, _ health: HealthRoutes, _ group: any EventLoopGroup, onReady: @escaping @Sendable () -> Void
   ) -> HTTPListener {
     var routes = RouteTable()
     health.add(to: &routes)
@@ -75,6 +76,7 @@ public struct HiveService: Sendable {
         let list = addresses.map { "\($0)" }.joined(separator: ", ")
         logger.notice("\(configuration.role.rawValue) API \(ServiceVersion.current) accepts on \(list)")
         notifier?.send("READY=1\nSTATUS=accepting on \(list)")
+        onReady()
       },
       onDraining: {
         logger.notice("draining, at most \(configuration.drainTimeout)")

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import Synchronization
 
 /// A real PostgreSQL server for tests: its own data directory and socket, no TCP, no fsync.
 ///
@@ -43,6 +44,7 @@ public final class PostgresServer: @unchecked Sendable {  // Unchecked: a test u
       })
     else { throw Failure(description: "cannot make a directory in /tmp: \(String(cString: strerror(errno)))") }
     directory = path
+    Leftovers.add(path)
     if geteuid() == 0, let nobody = getpwnam("nobody") {
       chown(path, nobody.pointee.pw_uid, nobody.pointee.pw_gid)
     }
@@ -54,7 +56,7 @@ public final class PostgresServer: @unchecked Sendable {  // Unchecked: a test u
     signal(SIGCONT)
     signal(SIGKILL)
     process?.waitUntilExit()
-    try? FileManager.default.removeItem(atPath: directory)
+    Leftovers.remove(directory)
   }
 
   /// How to reach it, as `user` in `database`.
@@ -79,7 +81,9 @@ public final class PostgresServer: @unchecked Sendable {  // Unchecked: a test u
       "postgres", "-D", directory + "/data", "-k", directory, "-c", "listen_addresses=", "-c", "fsync=off",
     ]
     for setting in settings { arguments += ["-c", setting] }
-    process = try spawn(arguments)
+    let started = try spawn(arguments)
+    process = started
+    Leftovers.add(directory, server: started.processIdentifier)
   }
 
   /// Waits until `pg_isready` says so, at most 20 s.
@@ -116,9 +120,7 @@ public final class PostgresServer: @unchecked Sendable {  // Unchecked: a test u
 
   /// The postmaster's children: backends and helpers.
   public func children() -> [Int32] {
-    let path = "/proc/\(processID)/task/\(processID)/children"
-    let text = (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""
-    return text.split(separator: " ").compactMap { Int32($0) }
+    ProcFile.read("/proc/\(processID)/task/\(processID)/children").split(separator: " ").compactMap { Int32($0) }
   }
 
   private func run(_ arguments: [String]) throws {
@@ -148,5 +150,45 @@ public final class PostgresServer: @unchecked Sendable {  // Unchecked: a test u
     process.standardInput = FileHandle.nullDevice
     try process.run()
     return process
+  }
+}
+
+/// Files whose size the kernel does not tell: Foundation stops reading them after a page.
+public enum ProcFile {
+  /// The whole text, or "" when it cannot be read.
+  public static func read(_ path: String) -> String {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return "" }
+    defer { close(descriptor) }
+    var text: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 65536)
+    while true {
+      let count = Glibc.read(descriptor, &chunk, chunk.count)
+      guard count > 0 else { return String(decoding: text, as: UTF8.self) }
+      text.append(contentsOf: chunk.prefix(count))
+    }
+  }
+}
+
+/// Servers that live as long as the test process: what is still there at its exit is killed and removed.
+private enum Leftovers {
+  private static let servers = Mutex<[String: Int32]>([:])
+  private static let registration: Void = {
+    atexit {
+      for (directory, server) in Leftovers.servers.withLock({ $0 }) {
+        if server > 0 { kill(server, SIGKILL) }
+        try? FileManager.default.removeItem(atPath: directory)
+      }
+    }
+  }()
+
+  static func add(_ directory: String, server: Int32 = 0) {
+    _ = registration
+    servers.withLock { $0[directory] = server }
+  }
+
+  static func remove(_ directory: String) {
+    servers.withLock { $0[directory] = nil }
+    try? FileManager.default.removeItem(atPath: directory)
   }
 }

@@ -126,7 +126,16 @@ struct HTTPListener: Service {
       metadata: ["duration": "\(ContinuousClock.now - begin)"])
     let mustClose = response.headers[.connection] == "close"
     try await writer.write(response: response.head, body: response.body)
-    // Closing the output waits for what is still to be written; closing the channel would drop it.
-    if mustClose || tracker.isDraining { channel.close(mode: .output, promise: nil) }
+    if mustClose || tracker.isDraining { Self.closeAfterFlush(channel) }
+  }
+
+  /// Closing the output waits for what is still to be written; closing the channel would drop it. Then the client has a
+  /// moment to close its side, so that bytes it has just sent do not reset the connection under the answer.
+  private static func closeAfterFlush(_ channel: any Channel) {
+    let flushed = channel.eventLoop.makePromise(of: Void.self)
+    flushed.futureResult.whenComplete { _ in
+      channel.eventLoop.scheduleTask(in: .milliseconds(500)) { channel.close(promise: nil) }
+    }
+    channel.close(mode: .output, promise: flushed)
   }
 }

@@ -1,0 +1,42 @@
+import Testing
+
+@testable import HiveServiceCore
+
+@Suite struct ServiceConfigurationTests {
+  private func conninfo(_ environment: [String: String]) throws -> String {
+    try ServiceConfiguration(environment: ["HIVE_ROLE": "genie"].merging(environment) { $1 }).conninfo
+  }
+
+  @Test func defaultsFollowTheRole() throws {
+    let genie = try ServiceConfiguration(environment: ["HIVE_ROLE": "genie"])
+    #expect(genie.port == 48886 && genie.poolSize == 5 && genie.poolOverflow == 10 && genie.drainTimeout == .seconds(3))
+    #expect(genie.conninfo == "host='/run/hivesup' port='5432' user='hive' dbname='hive_genie'")
+    let agent = try ServiceConfiguration(environment: [
+      "HIVE_ROLE": "agent", "HIVE_RUN_DIR": "/it's", "HIVE_PG_PORT": "6000",
+    ])
+    #expect(agent.port == 38886)
+    #expect(agent.conninfo == #"host='/it\'s' port='6000' user='agent' dbname='hive_agent'"#)
+  }
+
+  @Test func takesURLsEvenWithADriverInThem() throws {
+    #expect(try conninfo(["HIVE_DATABASE_URL": "postgresql://u:p@h/d"]) == "postgresql://u:p@h/d")
+    #expect(
+      try conninfo(["HIVE_DATABASE_URL": "postgresql+psycopg://hive:p+w@localhost:5432/hive_genie"])
+        == "postgresql://hive:p+w@localhost:5432/hive_genie")
+    #expect(try conninfo(["HIVE_DATABASE_URL": "host=/run user=a+b"]) == "host=/run user=a+b")
+    #expect(try conninfo(["PGHOST": "/run"]) == "")
+  }
+
+  @Test func reportsEveryProblemAtOnce() {
+    let error = #expect(throws: InvalidEnvironment.self) {
+      try ServiceConfiguration(environment: [
+        "HIVE_ROLE": "king", "HIVE_PORT": "70000", "HIVE_POOL_SIZE": "0", "HIVE_DRAIN_SECONDS": "soon",
+        "HIVE_LOG_LEVEL": "loud", "HIVE_LOG_FORMAT": "xml",
+      ])
+    }
+    #expect(error?.problems.count == 6)
+    #expect(error?.problems.first == "HIVE_ROLE=king is not one of genie, agent")
+    let missing = #expect(throws: InvalidEnvironment.self) { try ServiceConfiguration(environment: [:]) }
+    #expect(missing?.problems == ["HIVE_ROLE is not set: it must be one of genie, agent"])
+  }
+}
