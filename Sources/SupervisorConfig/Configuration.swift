@@ -50,13 +50,12 @@ private func ordered(_ diagnostics: [Diagnostic], files: [String]) -> [Diagnosti
   }.map(\.element)
 }
 
-/// A program's own stop plan that is longer than the deadline for all: its last steps never happen.
+/// A stop plan that somebody wrote and that is longer than the deadline for all: its last steps never happen.
 private func reportLongStops(_ processes: [ParsedProcess], _ timeout: Interval?) {
   guard let timeout else { return }
   for process in processes {
     let total = process.spec.stopPlan.reduce(Interval.zero) { $0 + $1.wait }
-    guard total > timeout else { continue }
-    let key = process.reader.firstSet(["stop_plan", "stopwaitsecs", "stopsignal"]) ?? ""
+    guard total > timeout, let key = process.reader.firstSet(["stop_plan", "stopwaitsecs"]) else { continue }
     process.reader.warning(
       key, "its stop plan takes up to \(seconds(total)), and shutdown_timeout ends it after \(seconds(timeout))",
       remedy: "shorten the plan, or lengthen shutdown_timeout of [supervisord]")

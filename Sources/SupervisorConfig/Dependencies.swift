@@ -32,6 +32,7 @@ func dependenciesValue(_ text: String) throws(ValueProblem) -> [PendingDependenc
 /// Looks up the names, fills in `ProgramSpec.dependencies`, and reports what cannot come true.
 func resolveDependencies(_ processes: inout [ParsedProcess]) {
   let directory = ProcessDirectory(processes.map(\.spec))
+  var facts: [String: TargetFacts] = [:]
   for index in processes.indices {
     var resolved: [Dependency] = []
     for pending in processes[index].dependencies {
@@ -40,9 +41,11 @@ func resolveDependencies(_ processes: inout [ParsedProcess]) {
         continue
       }
       for target in targets {
-        let members = directory.members(of: target)
-        let dependency = Dependency(program: target, condition: condition(pending, members.map { processes[$0].spec }))
-        check(dependency, of: processes[index], on: members.map { processes[$0].spec })
+        let known = facts[target] ?? TargetFacts(directory.members(of: target).map { processes[$0].spec })
+        facts[target] = known
+        let condition = pending.condition ?? (known.hasService ? .ready : .completed)
+        let dependency = Dependency(program: target, condition: condition)
+        check(dependency, of: processes[index], on: known)
         if !resolved.contains(dependency) { resolved.append(dependency) }
       }
     }
@@ -56,37 +59,54 @@ func resolveDependencies(_ processes: inout [ParsedProcess]) {
   }
 }
 
-/// The condition that is meant where none is written.
-private func condition(_ pending: PendingDependency, _ targets: [ProgramSpec]) -> Dependency.Condition {
-  if let condition = pending.condition { return condition }
-  return targets.allSatisfy { $0.kind != .service } ? .completed : .ready
+/// What matters of the processes that a dependency names, gathered once for all that depend on them.
+private struct TargetFacts {
+  var hasService = false
+  var hasServiceWithoutLiveness = false
+  var isStartedByItself = true
+  /// The last place in the order of starting: priorities of the group and of the process.
+  var latest = (group: Int.min, own: Int.min)
+
+  init(_ specs: [ProgramSpec]) {
+    for spec in specs {
+      if spec.kind == .service {
+        hasService = true
+        hasServiceWithoutLiveness = hasServiceWithoutLiveness || spec.liveness == nil
+      }
+      isStartedByItself = isStartedByItself && spec.autostart
+      let place = (group: spec.groupPriority, own: spec.priority)
+      if place > latest { latest = place }
+    }
+  }
 }
 
-private func check(_ dependency: Dependency, of process: ParsedProcess, on targets: [ProgramSpec]) {
+private func check(_ dependency: Dependency, of process: ParsedProcess, on target: TargetFacts) {
   let name = dependency.program
-  if dependency.condition == .completed, targets.contains(where: { $0.kind == .service }) {
+  if dependency.condition == .completed, target.hasService {
     process.reader.error(
       "depends_on", "\(name):completed can never be true: \(name) is a service",
       remedy: "write \(name):ready, or set type=oneshot in [program:\(name)]")
   }
-  if dependency.condition == .healthy, targets.contains(where: { $0.liveness == nil && $0.kind == .service }) {
+  if dependency.condition == .healthy, target.hasServiceWithoutLiveness {
     process.reader.warning(
       "depends_on", "\(name):healthy means \(name):ready, because \(name) has no liveness=",
       remedy: "add liveness= to [program:\(name)], or write \(name):ready")
   }
-  if process.spec.autostart, process.spec.kind == .service || process.spec.kind == .oneshot,
-    targets.contains(where: { !$0.autostart })
-  {
+  if process.spec.autostart, !target.isStartedByItself {
     process.reader.warning(
       "depends_on",
       "\(name) is not started by itself (autostart=false), so \(process.spec.namespec) waits until somebody starts it",
       remedy: "set autostart=true in [program:\(name)], or autostart=false here")
   }
-  if let later = targets.first(where: { $0.groupPriority > process.spec.groupPriority }) {
+  let own = (process.spec.groupPriority, process.spec.priority)
+  if (target.latest.group, target.latest.own) > own {
+    let isGroup = target.latest.group > own.0
+    let theirs = isGroup ? target.latest.group : target.latest.own
+    let mine = isGroup ? own.0 : own.1
     process.reader.warning(
       "depends_on",
-      "\(name) has priority \(later.groupPriority) and would start after \(process.spec.namespec) (\(process.spec.groupPriority)); the dependency wins",
-      remedy: "give \(name) a lower priority than \(process.spec.groupPriority)")
+      "\(name) has priority \(theirs) and would start after \(process.spec.namespec) (\(mine)); the dependency wins",
+      remedy: "give \(name) no higher a number than \(mine)")
   }
 }
 
@@ -95,10 +115,11 @@ private func reportUnknown(_ pending: PendingDependency, _ process: ParsedProces
   var suggestion = nearest(to: pending.name, among: directory.names)
   let words = split(pending.name, on: ":")
   if pending.condition == nil, words.count > 1, let last = words.last,
-    directory.targets(of: words.dropLast().joined(separator: ":")) != nil
+    directory.targets(of: words.dropLast().joined(separator: ":")) != nil,
+    let condition = nearest(to: last, among: Dependency.Condition.allCases.map(\.rawValue))
   {
     message = "not a condition: \(pythonRepresentation(last))"
-    suggestion = nearest(to: last, among: Dependency.Condition.allCases.map(\.rawValue))
+    suggestion = condition
   }
   process.reader.error(
     "depends_on", message,

@@ -32,8 +32,10 @@ func readDocument(_ input: ConfigurationInput, _ sink: DiagnosticSink) -> Config
   var files = [input.path]
   if reader.document.contains("include") {
     reader.document.replaceHere(with: here)
+    // Its place is the main file's, whatever the included ones say.
+    let include = reader.document.section("include")
     for path in includedFiles(reader.document, sink, expansions, here, input) {
-      readInclude(path, into: &reader, &files, sink, input)
+      readInclude(path, of: include, into: &reader, &files, sink, input)
     }
   }
   for diagnostic in reader.diagnostics { sink.report(diagnostic) }
@@ -70,12 +72,12 @@ private func includedFiles(
 
 /// Reads one included file over the document.
 private func readInclude(
-  _ path: String, into reader: inout INIReader, _ files: inout [String], _ sink: DiagnosticSink,
+  _ path: String, of section: INISection?, into reader: inout INIReader, _ files: inout [String],
+  _ sink: DiagnosticSink,
   _ input: ConfigurationInput
 ) {
-  guard let section = reader.document.section("include") else { return }
+  guard let section else { return }
   let include = SectionReader(section: section, document: reader.document, sink: sink, expansions: Expansions())
-  let before = section.options["files"]
   do throws(FileProblem) {
     let bytes = try input.readFile(path)
     files.append(path)
@@ -90,7 +92,7 @@ private func readInclude(
     }
     return
   }
-  if let option = reader.document.section("include")?.options["files"], option != before {
+  if let option = reader.document.section("include")?.options["files"], option.file == path {
     sink.report(
       Diagnostic(
         severity: .warning, file: option.file, line: option.line, section: "include", key: "files",

@@ -45,10 +45,13 @@ func readProgram(_ section: SectionReader, group: String, _ context: ProgramCont
   let nameFormat = reader.converted(nameText, "process_name", nameValue) ?? nameText
   let count = reader.value("numprocs", 1, integerValue)
   let first = reader.value("numprocs_start", 0, integerValue)
-  guard count <= ProgramContext.mostProcesses, abs(clamping: first) <= 1 << 31 else {
+  guard count <= ProgramContext.mostProcesses else {
     reader.error(
-      "numprocs", "\(count) processes from \(first) are out of range",
-      remedy: "write at most \(ProgramContext.mostProcesses)")
+      "numprocs", "\(count) processes are too many", remedy: "write at most \(ProgramContext.mostProcesses)")
+    return []
+  }
+  guard (-1_000_000_000...1_000_000_000).contains(first) else {
+    reader.error("numprocs_start", "\(first) is out of range", remedy: "write a number from -1000000000 to 1000000000")
     return []
   }
   if count < 1 {
@@ -227,6 +230,3 @@ private func readLog(_ stream: String, _ reader: SectionReader, _ context: Progr
   }
   return log
 }
-
-/// The magnitude, for comparisons that must not trap on the least integer.
-private func abs(clamping value: Int) -> Int { Int(clamping: value.magnitude) }

@@ -6,7 +6,7 @@ func nearest<Candidates: Sequence>(to name: String, among candidates: Candidates
 where Candidates.Element == String {
   let typed = Array(name.lowercased().utf8)
   guard !typed.isEmpty, typed.count <= 64 else { return nil }
-  var best: (name: String, distance: Int)?
+  var best: (name: String, rank: Int)?
   for candidate in candidates {
     let known = Array(candidate.lowercased().utf8)
     guard known.count <= 64 else { continue }
@@ -14,10 +14,10 @@ where Candidates.Element == String {
     guard abs(known.count - typed.count) <= limit else { continue }
     let distance = editDistance(typed, known)
     guard distance <= limit else { continue }
-    if let found = best, found.distance < distance || (found.distance == distance && !precedes(candidate, found.name)) {
-      continue
-    }
-    best = (candidate, distance)
+    // Of equally near ones, the one of the same length: letters are swapped or mistyped more often than lost.
+    let rank = distance * 2 + (known.count == typed.count ? 0 : 1)
+    if let found = best, found.rank < rank || (found.rank == rank && !precedes(candidate, found.name)) { continue }
+    best = (candidate, rank)
   }
   return best?.name
 }
