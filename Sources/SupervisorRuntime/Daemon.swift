@@ -47,6 +47,9 @@ public final class Daemon {
   let log: MainLog
   let files = LogFiles()
   let readBuffer = ReadBuffer()
+  /// The programs' standard input: a pipe that is never written and never closed, as supervisord's are to begin with. With /dev/null
+  /// a program that reads its input (`cat`, a shell, many servers' consoles) would end at once.
+  let silentInput: OutputPipe
   let standardOutput: ContainerOutput
   let standardError: ContainerOutput
   var core: Supervisor
@@ -82,6 +85,9 @@ public final class Daemon {
     let spec = options.spec
     do throws(SystemError) {
       spawner = try Spawner()
+      silentInput = try OutputPipe()
+      // Children expect a descriptor that waits.
+      _ = fcntl(silentInput.readEnd, F_SETFL, 0)
     } catch {
       throw StartupError("\(error)")
     }

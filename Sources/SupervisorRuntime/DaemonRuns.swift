@@ -31,6 +31,7 @@ extension Daemon {
     let run = Run(id: id, tag: tags.take())
     var request = SpawnRequest(spec.execution)
     request.tag = run.tag
+    request.descriptors.append(ChildDescriptor(silentInput.readEnd, as: 0))
     var ours: [Int32] = []
     defer { for descriptor in ours { close(descriptor) } }
     var pipes: [(OutputPipe, ProgramOutput)] = []
