@@ -34,6 +34,9 @@ let package = Package(
     // What PID 1 is made of: libc and the Swift standard library, nothing else.
     .target(name: "SupervisorCore", swiftSettings: strict),
     .target(name: "SupervisorConfig", dependencies: ["SupervisorCore"], swiftSettings: strict),
+    .testTarget(
+      name: "SupervisorConfigTests", dependencies: ["SupervisorConfig", "SupervisorCore"], exclude: ["Fixtures"],
+      swiftSettings: strict),
     .target(name: "ControlProtocol", swiftSettings: strict),
     .target(
       name: "CHiveSys", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror", "-O2"])]),
