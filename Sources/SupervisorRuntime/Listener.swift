@@ -100,6 +100,12 @@ public struct AcceptQueue: Equatable, Sendable {
   /// The most that may wait: listen(2)'s backlog, at most net.core.somaxconn.
   public var limit: Int
 
+  /// A queue.
+  public init(length: Int, limit: Int) {
+    self.length = length
+    self.limit = limit
+  }
+
   /// Asks the kernel: TCP_INFO of a socket in state LISTEN carries sk_ack_backlog in tcpi_unacked and sk_max_ack_backlog in
   /// tcpi_sacked (Linux net/ipv4/tcp.c, tcp_get_info). nil for sockets that are not TCP or do not listen.
   public init?(of listener: Int32) {

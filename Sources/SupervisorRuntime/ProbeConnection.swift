@@ -63,6 +63,7 @@ final class ProbeConnection {
   private var graceTimer: TimerID?
   private let begun = Clock.instant()
   private var isConnected = false
+  private var isOpened = false
   private var isTold = false
   private var isOver = false
   private var unsent: [UInt8] = []
@@ -128,13 +129,13 @@ final class ProbeConnection {
       isConnected = true
       unsent = dialogue.opening()
     }
-    if !unsent.isEmpty && !sendUnsent() { return }
+    if !isOpened && !open() { return }
     if readiness.isDisjoint(with: [.readable, .hangup, .error]) || isOver { return }
     receive()
   }
 
-  /// Sends what is left; whether that was all, and the dialogue goes on.
-  private func sendUnsent() -> Bool {
+  /// Sends the opening as far as it goes; whether that was all, and the dialogue goes on.
+  private func open() -> Bool {
     while !unsent.isEmpty {
       let count = unsent.withUnsafeBytes { send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
       if count < 0 && errno == EINTR { continue }
@@ -146,6 +147,7 @@ final class ProbeConnection {
       }
       unsent.removeFirst(min(count, unsent.count))
     }
+    isOpened = true
     watch(.readable)
     step(dialogue.connected())
     return !isOver

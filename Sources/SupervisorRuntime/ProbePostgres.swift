@@ -56,7 +56,9 @@ struct PostgresDialogue: ProbeDialogue {
       let type = input[0]
       let length = input[1..<5].reduce(0) { $0 << 8 | Int($1) }
       // A postmaster that cannot fork answers as protocol 2 did: `E`, then text (fe-connect.c, "pre-3.0 error").
-      if type == UInt8(ascii: "E") && (length < 8 || length > PostgresDialogue.longestMessage) { return oldError() }
+      if type == UInt8(ascii: "E") && (length < 8 || length > PostgresDialogue.longestMessage) {
+        return input.contains(0) || input.count > PostgresDialogue.longestMessage ? .decided(oldError()) : .more
+      }
       guard length >= 4, length <= PostgresDialogue.longestMessage else {
         return .decided(.fail(PostgresDialogue.garbage))
       }
@@ -70,7 +72,7 @@ struct PostgresDialogue: ProbeDialogue {
   }
 
   mutating func ended() -> ProbeVerdict {
-    if input.first == UInt8(ascii: "E"), case .decided(let verdict, _) = oldError() { return verdict }
+    if input.first == UInt8(ascii: "E") { return oldError() }
     return .fail(
       isAuthenticated
         ? "the server closed the connection before the session was ready"
@@ -110,8 +112,9 @@ struct PostgresDialogue: ProbeDialogue {
     }
   }
 
-  private func oldError() -> ProbeStep {
-    .decided(.fail(printableLine(input.dropFirst().prefix { $0 != 0 }, limit: 200)))
+  private func oldError() -> ProbeVerdict {
+    let text = printableLine(input.dropFirst().prefix { $0 != 0 }, limit: 200)
+    return .fail(text.isEmpty ? PostgresDialogue.garbage : text)
   }
 
   /// What an ErrorResponse means. As PQping has it, any error but "cannot connect now" comes from a server that takes connections;

@@ -106,6 +106,11 @@ final class TestClient {
     descriptor = try TestClient.connected(try #require(KernelAddress.toConnect(.tcp(host: host, port: port)).first))
   }
 
+  init(adopting descriptor: Int32) throws {
+    try #require(descriptor >= 0)
+    self.descriptor = descriptor
+  }
+
   deinit { close() }
 
   private static func connected(_ address: KernelAddress) throws -> Int32 {
@@ -114,9 +119,9 @@ final class TestClient {
     // Loopback and unix sockets connect to the queue of a listener without its help.
     let result = address.withPointer { connect(descriptor, $0, $1) }
     let reason = errno
-    if result != 0 { Glibc.close(descriptor) }
-    try #require(result == 0, "connect: \(errorText(reason))")
-    return descriptor
+    if result == 0 { return descriptor }
+    Glibc.close(descriptor)
+    throw SystemError("connect", errno: reason)
   }
 
   func say(_ text: String) {
