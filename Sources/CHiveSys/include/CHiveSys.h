@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "hive_daemon.h"
+#include "hive_probe.h"
 #include "hive_process.h"
 #include "hive_spawn.h"
 #include "sockets.h"

@@ -23,6 +23,7 @@ final class Fixture {
       "handover": Fixture.handover, "remaining": Fixture.remaining, "signals": Fixture.signals,
       "stopped": Fixture.stopped,
       "cgroup": Fixture.cgroup, "threads": Fixture.threads, "bench": Fixture.bench, "group": Fixture.group,
+      "doctor": Fixture.doctor, "doctor-trace": Fixture.doctorTrace,
     ]
   }
 

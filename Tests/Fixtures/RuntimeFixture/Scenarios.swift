@@ -237,4 +237,38 @@ extension Fixture {
     poll("orphans") { tree.isEmpty(run) }
     print("gone \(tree.signalGroup(run, SIGTERM) == ESRCH) main \(tree.signalMain(run, SIGTERM) == ESRCH)")
   }
+
+  /// `doctor [ROOT]`: what the doctor finds, one feature a line, with proc and cgroups at another place.
+  func doctor(_ arguments: [String]) throws {
+    var doctor = Doctor()
+    if let root = arguments.first { (doctor.proc, doctor.cgroups) = (root, root) }
+    let report = doctor.examine()
+    for finding in report.findings {
+      print(
+        "\(finding.feature) \(finding.available) \(([finding.detail] + [finding.remedy].compactMap { $0 }).joined(separator: "; "))"
+      )
+    }
+    print("fit \(report.isFit)")
+  }
+
+  /// The doctor's trials put everything back.
+  func doctorTrace(_ arguments: [String]) throws {
+    func state() -> [String] {
+      ["oom_score_adj", "limits"].map { file in
+        var text = [UInt8](repeating: 0, count: 4096)
+        let descriptor = open("/proc/self/\(file)", O_RDONLY | O_CLOEXEC)
+        defer { close(descriptor) }
+        return String(decoding: text.prefix(max(0, read(descriptor, &text, text.count))), as: UTF8.self)
+      } + [
+        "\(getpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0))", "\(hive_get_io_priority())",
+        "\(hive_is_subreaper())",
+        "\(descriptors)", "\(children)",
+      ]
+    }
+    let before = state()
+    _ = Doctor().examine()
+    let after = state()
+    print("same \(before == after)")
+    if before != after { print(before, after) }
+  }
 }
