@@ -36,6 +36,22 @@ uint64_t hpg_filesystem_type(const char *path) {
 
 uint64_t hpg_tmpfs(void) { return TMPFS_MAGIC; }
 
+int hpg_syncs_whole(uint64_t type) {
+  switch (type) {
+  case EXT4_SUPER_MAGIC: // ext2 and ext3 have the same number.
+  case XFS_SUPER_MAGIC:
+  case BTRFS_SUPER_MAGIC:
+  case F2FS_SUPER_MAGIC:
+  case OVERLAYFS_SUPER_MAGIC:
+  case TMPFS_MAGIC:
+    return 1;
+  default:
+    return 0;
+  }
+}
+
+int hpg_sync_filesystem(int fd) { return syncfs(fd); }
+
 int hpg_allocate(int fd, int64_t length) { return fallocate(fd, 0, 0, (off_t)length); }
 
 int hpg_signal_descriptor(const sigset_t *signals) { return signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK); }

@@ -112,9 +112,7 @@ public struct Initialiser {
     try interruption.check()
     let bootstrap = Bootstrap(workspace: workspace, staging: staging)
     let scripts = try bootstrap.runIfNeeded()
-    try Child.run(
-      installation.program("initdb"), ["--sync-only", "-D", staging], environment: workspace.environment,
-      interruption: interruption, action: "sync \(staging)")
+    try Durability(workspace: workspace).sync(cluster: staging)
     guard let control = try workspace.controlData(staging), control.isShutDown else {
       throw Failure(.software, "cannot use the new cluster: pg_controldata does not say that it is shut down")
     }

@@ -157,6 +157,13 @@ import Testing
     #expect(PostgresInstallation.majorVersion(text) == major)
   }
 
+  @Test(arguments: [
+    ("6.1.0-18-amd64", true), ("5.8", true), ("5.10.0", true), ("5.4.0-150-generic", false), ("4.19", false), ("x", false), ("7", false),
+  ])
+  func kernelReleases(_ release: String, _ isNew: Bool) {
+    #expect(Durability.isAtLeast58(release) == isNew)
+  }
+
   @Test func featuresOfABuild() {
     let debian = PostgresInstallation.Features(
       configure:

@@ -155,7 +155,8 @@ struct InitTests {
     kill(child.pid, signal)
     let ending = Harness.finish(child, seconds: 10)
     #expect(ContinuousClock.now - asked < .seconds(1))
-    #expect(ending == .exited(128 + signal), "\(child.output())")
+    // On a busy machine the earliest one arrives before the program could block it: the same to a shell, and as harmless.
+    #expect(ending == .exited(128 + signal) || ending == .signaled(signal), "\(child.output())")
     #expect(try entries(sandbox).isEmpty)
     #expect(try !FileSystem.exists(sandbox.pgdata))
     #expect(try sandbox.servers(of: sandbox.volume + "/.hivesup/init").isEmpty)

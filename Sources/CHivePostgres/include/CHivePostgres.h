@@ -38,6 +38,12 @@ uint64_t hpg_filesystem_type(const char *path);
 /// TMPFS_MAGIC.
 uint64_t hpg_tmpfs(void);
 
+/// 1 for filesystems of which syncfs(2) is known to make everything durable that fsync(2) would.
+int hpg_syncs_whole(uint64_t type);
+
+/// syncfs(2).
+int hpg_sync_filesystem(int fd);
+
 /// fallocate(2): reserves blocks, never by writing zeros as posix_fallocate(3) may.
 int hpg_allocate(int fd, int64_t length);
 
