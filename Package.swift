@@ -15,6 +15,15 @@ let staticExecutable: [LinkerSetting] = [
 let staticStdlibSwift: [SwiftSetting] = strict + [.unsafeFlags(["-static-stdlib"])]
 let staticStdlib: [LinkerSetting] = [.unsafeFlags(["-static-stdlib"])]
 
+/// Hummingbird imports Foundation. Its objects ask for the dynamic one, which brings the rest along by itself; the static
+/// one does not.
+let staticFoundation: [LinkerSetting] = [
+  .unsafeFlags([
+    "-lFoundation", "-lCoreFoundation", "-lFoundationInternationalization", "-lFoundationEssentials",
+    "-l_FoundationCollections", "-l_FoundationCShims", "-l_FoundationICU", "-lstdc++",
+  ])
+]
+
 let package = Package(
   name: "hivesup",
   products: [
@@ -93,6 +102,6 @@ let package = Package(
       exclude: ["Fixtures"], swiftSettings: strict),
     .executableTarget(
       name: "hive-service", dependencies: ["HiveServiceCore"],
-      swiftSettings: staticStdlibSwift, linkerSettings: staticStdlib),
+      swiftSettings: staticStdlibSwift, linkerSettings: staticStdlib + staticFoundation),
   ]
 )
