@@ -334,18 +334,9 @@ public final class ProcessTree {
   private func isOver(_ subject: Subject) -> Bool {
     switch subject {
     case .run(let run): isEmpty(run)
-    case .everything: mains.isEmpty && nothingRemains()
+    // Whatever is below us hangs below a direct child, of which zombies are about to be reaped: then we are called again.
+    case .everything: children().isEmpty
     }
-  }
-
-  /// As `hasNoOrphans`: a child that ends while we look hands its children to us behind our back.
-  private func nothingRemains() -> Bool {
-    for _ in 0..<ProcessTree.rounds {
-      let before = children()
-      if !closure(of: before).isEmpty { return false }
-      if Set(children()).isSubset(of: before) { return true }
-    }
-    return false
   }
 
   /// Watches some of those who are left by pidfd; by a timer where that cannot be had.
