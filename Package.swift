@@ -15,14 +15,9 @@ let staticExecutable: [LinkerSetting] = [
 let staticStdlibSwift: [SwiftSetting] = strict + [.unsafeFlags(["-static-stdlib"])]
 let staticStdlib: [LinkerSetting] = [.unsafeFlags(["-static-stdlib"])]
 
-/// Hummingbird imports Foundation. Its objects ask for the dynamic one, which brings the rest along by itself; the static
-/// one does not.
-let staticFoundation: [LinkerSetting] = [
-  .unsafeFlags([
-    "-lFoundation", "-lCoreFoundation", "-lFoundationInternationalization", "-lFoundationEssentials",
-    "-l_FoundationCollections", "-l_FoundationCShims", "-l_FoundationICU", "-lstdc++",
-  ])
-]
+/// Hummingbird imports FoundationEssentials (without its trait FullFoundation, which would bring 30 MB of ICU data). Its
+/// objects ask for the dynamic one, which brings its own parts along; the static one does not.
+let staticFoundation: [LinkerSetting] = [.unsafeFlags(["-l_FoundationCollections", "-l_FoundationCShims"])]
 
 let package = Package(
   name: "hivesup",
@@ -36,7 +31,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
     .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
     .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
-    .package(url: "https://github.com/hummingbird-project/hummingbird", exact: "2.28.1"),
+    .package(url: "https://github.com/hummingbird-project/hummingbird", exact: "2.28.1", traits: []),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", exact: "2.13.0"),
   ],
   targets: [
@@ -80,11 +75,12 @@ let package = Package(
       name: "PostgresClientTests", dependencies: ["PostgresClient", "PostgresTestSupport"], swiftSettings: strict),
     .target(
       name: "CHivePostgres", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror", "-O2"])]),
-    .target(name: "HivePostgresCore", dependencies: ["CLibPQ", "CHivePostgres"], swiftSettings: strict),
+    .target(
+      name: "HivePostgresCore", dependencies: ["CLibPQ", "CHivePostgres", "ControlProtocol"], swiftSettings: strict),
     .executableTarget(
       name: "hive-postgres", dependencies: ["HivePostgresCore"],
       swiftSettings: staticStdlibSwift, linkerSettings: staticStdlib),
-    .testTarget(name: "HivePostgresTests", dependencies: ["HivePostgresCore"], swiftSettings: strict),
+    .testTarget(name: "HivePostgresTests", dependencies: ["HivePostgresCore", "ControlProtocol"], swiftSettings: strict),
     .target(
       name: "HiveServiceCore",
       dependencies: [
