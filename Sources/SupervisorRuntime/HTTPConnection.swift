@@ -217,7 +217,7 @@ final class HTTPConnection {
     state = .answering
     disarm()
     isMidRequest = false
-    framing = HTTPResponse.Framing(for: request)
+    framing = HTTPResponse.Framing(for: request, date: HTTPConnection.date())
     watch([])
     let responder = HTTPResponder(connection: self, peer: peer)
     self.responder = responder
@@ -297,9 +297,11 @@ final class HTTPConnection {
   private func refuse(_ refusal: HTTPRefusal) {
     guard let server else { return close() }
     wasRefused = true
-    framing = HTTPResponse.Framing(keepAlive: false)
+    framing = HTTPResponse.Framing(keepAlive: false, date: HTTPConnection.date())
     respond(server.refuse(refusal))
   }
+
+  private static func date() -> Timestamp { Timestamp(nanoseconds: Clock.wall().nanoseconds) }
 
   private func watch(_ wanted: Readiness) {
     guard let registration, wanted != interest else { return }
