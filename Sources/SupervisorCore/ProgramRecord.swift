@@ -155,6 +155,9 @@ struct ProgramRecord: Sendable {
     return false
   }
 
+  /// There is a process that a signal can reach: not one whose exit is known already.
+  var isSignalTaker: Bool { main == .alive && heldExit == nil }
+
   /// Whether it is meant to run to completion.
   var runsToCompletion: Bool { if case .service = spec.kind { false } else { true } }
 

@@ -166,7 +166,7 @@ extension Supervisor {
   }
 
   private mutating func send(_ i: Int, _ signal: Int32, isGroup: Bool) -> Outcome {
-    guard records[i].state.isSignallable, records[i].main == .alive else {
+    guard records[i].state.isSignallable, records[i].isSignalTaker else {
       return isGroup ? .skip : .done(.notRunning, "it is \(records[i].state.name)")
     }
     actions.append(.signal(records[i].runID, signal, .process))

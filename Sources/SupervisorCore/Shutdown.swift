@@ -25,6 +25,11 @@ enum ShutdownReason: Equatable, Sendable {
   case failure(String, status: Int32)
 }
 
+/// The part of `shutdown_timeout` that is kept for what is left at the end: a tenth, at most 1 s. The stop plans share the rest.
+public func shutdownReserve(of timeout: Interval) -> Interval {
+  Interval(nanoseconds: min(1_000_000_000, timeout.nanoseconds / 10))
+}
+
 /// A shutdown under way.
 struct Shutdown: Sendable {
   var reason: ShutdownReason
@@ -64,7 +69,7 @@ extension Supervisor {
     if let limit = spec.shutdownTimeout {
       let length = max(.zero, limit)
       new.deadline = now.instant + length
-      new.reserve = Interval(nanoseconds: min(1_000_000_000, length.nanoseconds / 10))
+      new.reserve = shutdownReserve(of: length)
       new.killAll = now.instant + (length - Interval(nanoseconds: new.reserve.nanoseconds / 2))
     }
     // What is on its way out of the configuration is in the tiers like everything else.

@@ -26,7 +26,7 @@ extension Supervisor {
     }
     note(i, .stopSignal(step.signal))
     log(.debug, "killing \(records[i].spec.name) (pid \(records[i].pid)) with signal \(signalName(step.signal))")
-    if records[i].main == .alive, records[i].isExecKnown { sendStopSignal(i, step.signal) }
+    if records[i].isSignalTaker, records[i].isExecKnown { sendStopSignal(i, step.signal) }
     arm(.stop, i, after: scaled(step.wait))
   }
 
@@ -44,7 +44,7 @@ extension Supervisor {
 
   /// The exec status has come while it was being stopped: now the signal meets the program.
   mutating func resendStopSignal(_ i: Int) {
-    guard !records[i].isKilled, let step = stopStep(i) else { return }
+    guard !records[i].isKilled, records[i].isSignalTaker, let step = stopStep(i) else { return }
     sendStopSignal(i, step.signal)
   }
 
@@ -58,7 +58,7 @@ extension Supervisor {
       shutdown?.hasKilled = true
     }
     records[i].isKilled = true
-    if records[i].main == .alive {
+    if records[i].isSignalTaker {
       log(.warn, "killing '\(records[i].spec.name)' (\(records[i].pid)) with SIGKILL")
       actions.append(.signal(records[i].runID, Signal.kill, killScope(i)))
     }
