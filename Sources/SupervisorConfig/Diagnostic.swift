@@ -47,8 +47,8 @@ public struct Diagnostic: Equatable, Hashable, Sendable {
   /// The sentence that supervisord 4.3 would print after `Error: `: inside of a program it names the section and the file.
   public var supervisordText: String {
     // It reads the names in headers before it gets to a program.
-    let isHeader = key.isEmpty && message.hasPrefix("Invalid name:")
-    guard section.hasPrefix("program:"), !isHeader else { return message }
+    let isHeader = key.isEmpty && message.begins(with: "Invalid name:")
+    guard section.begins(with: "program:"), !isHeader else { return message }
     return "\(message) in section \(pythonRepresentation(section)) (file: \(pythonRepresentation(file)))"
   }
 }

@@ -104,8 +104,8 @@ where Value.RawValue == String {
 func environmentFilesValue(_ text: String, in input: ConfigurationInput) throws(ValueProblem) -> [EnvironmentFile] {
   var files: [EnvironmentFile] = []
   for part in listValue(text) {
-    let optional = part.hasPrefix("-")
-    let path = stripped(optional ? String(part.dropFirst()) : part)
+    let optional = part.begins(with: "-")
+    let path = stripped(optional ? part.dropping(first: 1) : part)
     guard !path.isEmpty else {
       throw ValueProblem("a file has no name", remedy: "write PATH, or -PATH for a file that may be absent")
     }
@@ -179,6 +179,6 @@ func seconds(_ interval: Interval) -> String {
   if thousandths == 0 { return "\(interval.nanoseconds) ns" }
   var fraction = String(thousandths.magnitude % 1000)
   fraction = String(repeating: "0", count: 3 - fraction.utf8.count) + fraction
-  while fraction.hasSuffix("0") { fraction.removeLast() }
+  while fraction.ends(with: "0") { fraction.removeLast() }
   return "\(thousandths / 1000)\(fraction.isEmpty ? "" : "." + fraction) s"
 }

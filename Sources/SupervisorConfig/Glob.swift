@@ -18,7 +18,7 @@ func globPaths(_ pattern: String, in input: ConfigurationInput) -> [String] {
     if isPattern(base) {
       let matcher = FilenamePattern(base)
       for name in input.listDirectory(directory.isEmpty ? "." : directory) ?? []
-      where (base.hasPrefix(".") || !name.hasPrefix(".")) && matcher.matches(name) {
+      where (base.begins(with: ".") || !name.begins(with: ".")) && matcher.matches(name) {
         paths.append(joinPath(directory, name))
       }
     } else if base.isEmpty ? input.directoryExists(directory) : input.fileExists(joinPath(directory, base)) {

@@ -8,9 +8,9 @@ func readListeners(
 ) -> [ListenerSpec] {
   let directory = ProcessDirectory(processes.map(\.spec))
   var listeners: [(spec: ListenerSpec, reader: SectionReader)] = []
-  for section in document.sections where section.name.hasPrefix("listener:") {
+  for section in document.sections where section.name.begins(with: "listener:") {
     let reader = SectionReader(section: section, document: document, sink: sink, expansions: expansions)
-    guard let name = reader.converted(String(section.name.dropFirst(9)), "", nameValue) else { continue }
+    guard let name = reader.converted(section.name.dropping(first: 9), "", nameValue) else { continue }
     if listeners.contains(where: { $0.spec.name == name }) {
       reader.error("", "there are two listeners named \(name)", remedy: "rename one of them")
     }

@@ -12,17 +12,17 @@ func splitPath(_ path: String) -> (directory: String, base: String) {
 
 /// `os.path.join` of two.
 func joinPath(_ directory: String, _ name: String) -> String {
-  if name.hasPrefix("/") || directory.isEmpty { return name }
-  return directory.hasSuffix("/") ? directory + name : directory + "/" + name
+  if name.begins(with: "/") || directory.isEmpty { return name }
+  return directory.ends(with: "/") ? directory + name : directory + "/" + name
 }
 
 /// `os.path.normpath`.
 func normalizedPath(_ path: String) -> String {
   if path.isEmpty { return "." }
   // POSIX lets a path with exactly two leading slashes mean something of its own.
-  let root = path.hasPrefix("//") && !path.hasPrefix("///") ? "//" : path.hasPrefix("/") ? "/" : ""
-  var parts: [Substring] = []
-  for part in path.split(separator: "/") where part != "." {
+  let root = path.begins(with: "//") && !path.begins(with: "///") ? "//" : path.begins(with: "/") ? "/" : ""
+  var parts: [String] = []
+  for part in split(path, on: "/") where !part.isEmpty && part != "." {
     if part == "..", parts.last != ".." || !root.isEmpty {
       if parts.isEmpty {
         if root.isEmpty { parts.append(part) }
@@ -43,7 +43,7 @@ extension ConfigurationInput {
 
   /// `os.path.expanduser`: `~` is HOME or the user's own home, `~name` is that user's. Without such a user the text stays.
   func expandingUser(_ path: String) -> String {
-    guard path.hasPrefix("~") else { return path }
+    guard path.begins(with: "~") else { return path }
     let end = path.utf8.firstIndex(of: UInt8(ascii: "/")) ?? path.endIndex
     let name = String(path[path.utf8.index(after: path.startIndex)..<end])
     let home: String?
@@ -55,7 +55,7 @@ extension ConfigurationInput {
       home = nil
     }
     guard var home else { return path }
-    while home.hasSuffix("/") { home.removeLast() }
+    while home.ends(with: "/") { home = home.dropping(last: 1) }
     let expanded = home + path[end...]
     return expanded.isEmpty ? "/" : expanded
   }

@@ -19,8 +19,8 @@ func probeValue(_ text: String) throws(ValueProblem) -> Probe {
   case ("http", .some(let rest)): return .http(try httpProbe(rest))
   case ("http+unix", .some(let rest)): return .http(try httpUnixProbe(rest))
   case ("tcp", .some(let rest)):
-    guard rest.hasPrefix("//") else { break }
-    let (host, port) = try hostAndPort(String(rest.dropFirst(2)))
+    guard rest.begins(with: "//") else { break }
+    let (host, port) = try hostAndPort(rest.dropping(first: 2))
     guard host != "*" else {
       throw ValueProblem("cannot connect to *: it is no address", remedy: "write tcp://127.0.0.1:\(port)")
     }
@@ -52,7 +52,7 @@ func probeValue(_ text: String) throws(ValueProblem) -> Probe {
 private func postgresProbe(_ text: String) throws(ValueProblem) -> PostgresProbe {
   let halves = split(text, on: "?", maxSplits: 1)
   var probe = PostgresProbe(socketDirectory: halves[0].isEmpty ? "/var/run/postgresql" : halves[0])
-  guard probe.socketDirectory.hasPrefix("/") else {
+  guard probe.socketDirectory.begins(with: "/") else {
     throw ValueProblem(
       "not the directory of a socket: \(pythonRepresentation(halves[0]))",
       remedy: "write postgres:/DIRECTORY, the server's unix_socket_directories")
@@ -76,7 +76,7 @@ private func postgresProbe(_ text: String) throws(ValueProblem) -> PostgresProbe
 
 /// What follows `http:`.
 private func httpProbe(_ text: String) throws(ValueProblem) -> HTTPProbe {
-  guard text.hasPrefix("//") else {
+  guard text.begins(with: "//") else {
     throw ValueProblem(
       "not an address: \(pythonRepresentation("http:" + text))", remedy: "write http://127.0.0.1:8080/path")
   }
@@ -85,10 +85,10 @@ private func httpProbe(_ text: String) throws(ValueProblem) -> HTTPProbe {
     address.firstIndex { $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") }
     ?? address.endIndex
   let authority = String(decoding: Array(address[address.startIndex..<end]), as: UTF8.self)
-  guard !authority.contains("@") else {
+  guard !authority.utf8.contains(UInt8(ascii: "@")) else {
     throw ValueProblem("cannot send a user or password with a check", remedy: "check a path that needs none")
   }
-  let hasPort = authority.hasPrefix("[") ? authority.contains("]:") : authority.contains(":")
+  let hasPort = authority.begins(with: "[") ? authority.contains(bytesOf: "]:") : authority.contains(bytesOf: ":")
   let (host, port) = try hostAndPort(hasPort ? authority : authority + ":80")
   guard host != "*" else {
     throw ValueProblem("cannot connect to *: it is no address", remedy: "write http://127.0.0.1:\(port)/path")
@@ -109,7 +109,7 @@ private func httpUnixProbe(_ text: String) throws(ValueProblem) -> HTTPProbe {
 /// A path and query that may stand in a request line.
 private func requestTarget(_ text: String) throws(ValueProblem) -> String {
   let withoutFragment = split(text, on: "#", maxSplits: 1)[0]
-  let target = withoutFragment.hasPrefix("/") ? withoutFragment : "/" + withoutFragment
+  let target = withoutFragment.begins(with: "/") ? withoutFragment : "/" + withoutFragment
   guard target.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }), target.utf8.count <= 2048 else {
     throw ValueProblem(
       "not a request target: \(pythonRepresentation(text))",
@@ -121,20 +121,20 @@ private func requestTarget(_ text: String) throws(ValueProblem) -> String {
 /// A listener's address: `host:port`, `:port`, `*:port`, `[v6]:port`, `port` or `unix:/path`.
 func listenerAddressValue(_ text: String) throws(ValueProblem) -> SocketAddress {
   let text = stripped(text)
-  if text.hasPrefix("unix:") { return .unix(path: try socketPath(String(text.dropFirst(5)))) }
-  if text.hasPrefix("/") { return .unix(path: try socketPath(text)) }
+  if text.begins(with: "unix:") { return .unix(path: try socketPath(text.dropping(first: 5))) }
+  if text.begins(with: "/") { return .unix(path: try socketPath(text)) }
   if !text.isEmpty, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) {
     return .tcp(host: "*", port: try portNumber(text))
   }
-  let (host, port) = try hostAndPort(text.hasPrefix(":") ? "*" + text : text)
+  let (host, port) = try hostAndPort(text.begins(with: ":") ? "*" + text : text)
   return .tcp(host: host, port: port)
 }
 
 /// A unix socket's absolute path; sun_path (unix(7)) holds 107 bytes.
 func socketPath(_ text: String) throws(ValueProblem) -> String {
   var path = stripped(text)
-  if path.hasPrefix("///") { path = String(path.dropFirst(2)) }
-  guard path.hasPrefix("/"), !path.hasPrefix("//"), path.utf8.count > 1 else {
+  if path.begins(with: "///") { path = path.dropping(first: 2) }
+  guard path.begins(with: "/"), !path.begins(with: "//"), path.utf8.count > 1 else {
     throw ValueProblem("not a socket's path: \(pythonRepresentation(text))", remedy: "write an absolute path")
   }
   guard path.utf8.count <= 107 else {
@@ -151,8 +151,8 @@ private func hostAndPort(_ text: String) throws(ValueProblem) -> (String, UInt16
   }
   var host = String(text[text.startIndex..<colon])
   let port = try portNumber(String(text[text.utf8.index(after: colon)...]))
-  if host.hasPrefix("["), host.hasSuffix("]") {
-    host = String(host.dropFirst().dropLast())
+  if host.begins(with: "["), host.ends(with: "]") {
+    host = host.dropping(first: 1).dropping(last: 1)
     guard isIPv6Literal(host) else {
       throw ValueProblem("not an IPv6 address: \(pythonRepresentation(host))", remedy: "write e.g. [::1]:\(port)")
     }
@@ -189,7 +189,7 @@ func isIPv4Literal(_ text: String) -> Bool {
       guard (1...3).contains(part.utf8.count), part.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else {
         return false
       }
-      return (part == "0" || !part.hasPrefix("0")) && (UInt16(part) ?? 256) < 256
+      return (part == "0" || !part.begins(with: "0")) && (UInt16(part) ?? 256) < 256
     }
 }
 

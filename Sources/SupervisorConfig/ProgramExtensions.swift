@@ -65,7 +65,7 @@ private func readSchedule(_ reader: SectionReader, _ input: ConfigurationInput) 
 private func zoneValue(_ name: String, _ input: ConfigurationInput) throws(ValueProblem) -> TimeZoneRules {
   if name == "UTC" || name == "Etc/UTC" { return .utc }
   let isName =
-    !name.isEmpty && !name.hasPrefix("/") && name.utf8.count <= 64
+    !name.isEmpty && !name.begins(with: "/") && name.utf8.count <= 64
     && split(name, on: "/").allSatisfy { part in
       !part.isEmpty && part != "." && part != ".."
         && part.utf8.allSatisfy {

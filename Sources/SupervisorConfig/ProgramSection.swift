@@ -59,7 +59,7 @@ func readProgram(_ section: SectionReader, group: String, _ context: ProgramCont
       "numprocs", "no process is ever started, as in supervisord", remedy: "write numprocs=1, or autostart=false")
     return []
   }
-  if count > 1, !nameFormat.contains("%(process_num)") {
+  if count > 1, !nameFormat.contains(bytesOf: "%(process_num)") {
     reader.error(
       "process_name", "%(process_num) must be present within process_name when numprocs > 1",
       remedy: "write process_name=%(program_name)s_%(process_num)02d")

@@ -20,9 +20,9 @@ func readPrograms(
     groups[name] = reader
   }
 
-  for section in document.sections where section.name.hasPrefix("group:") {
+  for section in document.sections where section.name.begins(with: "group:") {
     let reader = SectionReader(section: section, document: document, sink: sink, expansions: expansions)
-    guard let name = reader.converted(String(section.name.dropFirst(6)), "", nameValue) else { continue }
+    guard let name = reader.converted(section.name.dropping(first: 6), "", nameValue) else { continue }
     openGroup(name, reader)
     let priority = reader.value("priority", 999, integerValue)
     for program in reader.text("programs").map(listValue) ?? [] {
@@ -48,7 +48,7 @@ func readPrograms(
       }
     }
   }
-  for section in document.sections where section.name.hasPrefix("program:") && !grouped.contains(section.name) {
+  for section in document.sections where section.name.begins(with: "program:") && !grouped.contains(section.name) {
     let reader = SectionReader(section: section, document: document, sink: sink, expansions: expansions)
     let group = stripped(name(of: section))
     openGroup(group, reader)
@@ -93,5 +93,5 @@ private func name(of section: INISection) -> String {
 
 /// The names of all `[program:x]`.
 func programNames(_ document: INIDocument) -> [String] {
-  document.sections.filter { $0.name.hasPrefix("program:") }.map { name(of: $0) }
+  document.sections.filter { $0.name.begins(with: "program:") }.map { name(of: $0) }
 }

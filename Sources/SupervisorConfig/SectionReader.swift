@@ -108,11 +108,13 @@ struct SectionReader {
     let name = pythonRepresentation("\(section.name).\(key)")
     switch problem {
     case .unknownName(let unknown):
-      let own = expansions.names.filter { !$0.hasPrefix("ENV_") }.sorted(by: precedes)
+      let own = expansions.names.filter { !$0.begins(with: "ENV_") }.sorted(by: precedes)
       let remedy: String
-      if unknown.hasPrefix("ENV_") {
-        let variable = String(unknown.dropFirst(4))
-        remedy = "set \(variable) in the environment of hivesup, or in environment= of [supervisord]"
+      if unknown.begins(with: "ENV_") {
+        let variable = unknown.dropping(first: 4)
+        remedy =
+          "set \(variable) in the environment of hivesup"
+          + (section.name == "supervisord" || section.name == "include" ? "" : ", or in environment= of [supervisord]")
       } else {
         remedy =
           "use \(own.joined(separator: ", ")) or ENV_NAME for an environment variable, or write %% for a percent sign"

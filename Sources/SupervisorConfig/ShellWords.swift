@@ -69,6 +69,6 @@ func shellQuoted(_ words: [String]) -> String {
           || "_@%+=:,./-".utf8.contains(byte)
       }
     if isPlain { return word }
-    return "'" + word.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\"'\"'") + "'"
+    return "'" + split(word, on: "'").joined(separator: "'\"'\"'") + "'"
   }.joined(separator: " ")
 }

@@ -17,10 +17,10 @@ public enum SignalNames {
       return (1...31).contains(number) || (34...64).contains(number) ? Int32(number) : nil
     }
     var name = stripped(text).uppercased()
-    if name.hasPrefix("SIG") { name = String(name.dropFirst(3)) }
+    if name.begins(with: "SIG") { name = name.dropping(first: 3) }
     for (known, number) in table where known == name { return number }
-    for (base, start, sign) in [("RTMIN+", 34, 1), ("RTMAX-", 64, -1)] where name.hasPrefix(base) {
-      guard case .value(let offset) = pythonInteger(String(name.dropFirst(base.utf8.count))), (0...30).contains(offset)
+    for (base, start, sign) in [("RTMIN+", 34, 1), ("RTMAX-", 64, -1)] where name.begins(with: base) {
+      guard case .value(let offset) = pythonInteger(name.dropping(first: base.utf8.count)), (0...30).contains(offset)
       else {
         return nil
       }
@@ -35,7 +35,7 @@ func signalValue(_ text: String) throws(ValueProblem) -> Int32 {
   if let number = SignalNames.number(of: text) { return number }
   if case .invalid = pythonInteger(text) {
     var name = stripped(text).uppercased()
-    if name.hasPrefix("SIG") { name = String(name.dropFirst(3)) }
+    if name.begins(with: "SIG") { name = name.dropping(first: 3) }
     throw ValueProblem(
       "value \(pythonRepresentation(text)) is not a valid signal name",
       remedy: "write a name from kill -l, e.g. TERM, or its number",

@@ -58,9 +58,9 @@ func byteSizeValue(_ text: String) throws(ValueProblem) -> Int64 {
   var multiplier: Int64 = 1
   var number = lower
   for (suffix, factor) in [("kb", 1024), ("mb", 1024 * 1024), ("gb", 1024 * 1024 * 1024)] as [(String, Int64)]
-  where lower.hasSuffix(suffix) {
+  where lower.ends(with: suffix) {
     multiplier = factor
-    number = String(lower.dropLast(2))
+    number = lower.dropping(last: 2)
   }
   let remedy = "write bytes, or a whole number with KB, MB or GB"
   switch pythonInteger(number) {
@@ -97,15 +97,6 @@ func modeValue(_ text: String) throws(ValueProblem) -> UInt32 {
 func listValue(_ text: String) -> [String] {
   if text.isEmpty { return [] }
   return split(text, on: ",").map(stripped)
-}
-
-/// `text.split(separator)`: byte by byte, so that a combining mark after a separator does not hide it, as it would from
-/// Swift's characters.
-func split(_ text: String, on separator: Unicode.Scalar, maxSplits: Int = .max) -> [String] {
-  let byte = UInt8(truncatingIfNeeded: separator.value)
-  return text.utf8.split(separator: byte, maxSplits: maxSplits, omittingEmptySubsequences: false).map { part in
-    String(decoding: Array(part), as: UTF8.self)
-  }
 }
 
 /// `list_of_exitcodes`.
@@ -153,7 +144,7 @@ func logLevelValue(_ text: String) throws(ValueProblem) -> LogLevel {
 /// `process_or_group_name`. Empty names, which supervisord lets pass, could never be addressed.
 func nameValue(_ text: String) throws(ValueProblem) -> String {
   let name = stripped(text)
-  for character in [" ", ":", "/"] where name.contains(character) {
+  for character in [" ", ":", "/"] where name.contains(bytesOf: character) {
     throw ValueProblem(
       "Invalid name: \(pythonRepresentation(text)) because of character: \(pythonRepresentation(character))",
       remedy: "use a name without spaces, colons and slashes")
@@ -174,8 +165,8 @@ func durationValue(_ text: String) throws(ValueProblem) -> Interval {
   let trimmed = stripped(text).lowercased()
   var number = trimmed
   var factor = 1.0
-  for (suffix, seconds) in [("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600)] where trimmed.hasSuffix(suffix) {
-    number = stripped(String(trimmed.dropLast(suffix.utf8.count)))
+  for (suffix, seconds) in [("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600)] where trimmed.ends(with: suffix) {
+    number = stripped(trimmed.dropping(last: suffix.utf8.count))
     factor = seconds
     break
   }
@@ -205,7 +196,7 @@ func decimalValue(_ text: String) -> Double? {
   guard !bytes.isEmpty, bytes.count <= 32, bytes.contains(where: { (0x30...0x39).contains($0) }),
     bytes.allSatisfy({ (0x30...0x39).contains($0) || $0 == UInt8(ascii: ".") })
   else { return nil }
-  return Double(text.hasPrefix(".") ? "0" + text : text.hasSuffix(".") ? text + "0" : text)
+  return Double(text.begins(with: ".") ? "0" + text : text.ends(with: ".") ? text + "0" : text)
 }
 
 /// An environment variable's name, for our own keys. (supervisord's `environment=` does not look.)
