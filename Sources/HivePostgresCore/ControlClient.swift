@@ -1,5 +1,6 @@
 // One request to PID 1's control socket: HTTP/1.1 over a unix socket, a connection for each, everything within one deadline.
 
+import ControlProtocol
 import Glibc
 
 /// Posts to the control socket.
@@ -17,7 +18,7 @@ struct ControlClient {
   }
 
   /// Sends JSON. Throws unless the answer is 2xx.
-  func post(_ path: String, _ body: String, within timeout: Duration) throws(Problem) {
+  func post(_ path: String, _ body: [UInt8], within timeout: Duration) throws(Problem) {
     let deadline = ContinuousClock.now + timeout
     guard var address = UnixSocket.address(socketPath) else { throw .unreachable("the socket's path is too long") }
     let fd = socket(
@@ -30,9 +31,9 @@ struct ControlClient {
     }
     guard connected == 0 else { throw .unreachable(Failure.describe(errno)) }
     let request =
-      "POST \(path) HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n"
-      + "Connection: close\r\n\r\n\(body)"
-    var rest = Array(request.utf8)[...]
+      "POST \(path) HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: \(body.count)\r\n"
+      + "Connection: close\r\n\r\n"
+    var rest = (Array(request.utf8) + body)[...]
     while !rest.isEmpty {
       let count = rest.withUnsafeBytes { Glibc.send(fd, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
       if count > 0 {
@@ -47,36 +48,33 @@ struct ControlClient {
   }
 
   private func readAnswer(_ fd: Int32, _ deadline: ContinuousClock.Instant) throws(Problem) {
-    var answer: [UInt8] = []
+    var reader = HTTPResponseReader()
+    var status = 0
+    var body: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 4096)
-    // The status line and the start of a body that explains a refusal are all that matters.
-    while answer.count < 4096 {
-      let count = recv(fd, &chunk, chunk.count, 0)
-      if count == 0 { break }
-      if count > 0 {
-        answer += chunk[..<count]
-      } else if errno == EAGAIN {
-        try wait(fd, POLLIN, deadline)
-      } else if errno != EINTR {
-        throw .unreachable(Failure.describe(errno))
+    while true {
+      switch reader.next() {
+      case .head(let head): status = head.status
+      case .body(let bytes): body += bytes
+      case .failed(let error): throw .unreachable(error.message)
+      case .end:
+        guard (200..<300).contains(status) else {
+          throw .refused(status, String(decoding: body.prefix(300), as: UTF8.self))
+        }
+        return
+      case .incomplete:
+        let count = recv(fd, &chunk, chunk.count, 0)
+        if count > 0 {
+          reader.append(chunk[..<count])
+        } else if count == 0 {
+          reader.finish()
+        } else if errno == EAGAIN {
+          try wait(fd, POLLIN, deadline)
+        } else if errno != EINTR {
+          throw .unreachable(Failure.describe(errno))
+        }
       }
     }
-    guard let status = ControlClient.status(answer) else { throw .unreachable("the answer is not HTTP") }
-    guard (200..<300).contains(status) else {
-      let text = String(decoding: answer, as: UTF8.self)
-      let body = text.firstRange(of: "\r\n\r\n").map { String(text[$0.upperBound...].prefix(200)) } ?? ""
-      throw .refused(status, body)
-    }
-  }
-
-  /// 204 of "HTTP/1.1 204 No Content".
-  static func status(_ answer: [UInt8]) -> Int? {
-    let line = answer.prefix { $0 != 0x0D && $0 != 0x0A }
-    let parts = String(decoding: line, as: UTF8.self).split(separator: " ")
-    guard parts.count >= 2, parts[0].hasPrefix("HTTP/1."), parts[1].utf8.count == 3, let status = Int(parts[1]),
-      status >= 100
-    else { return nil }
-    return status
   }
 
   private func wait(_ fd: Int32, _ events: Int32, _ deadline: ContinuousClock.Instant) throws(Problem) {

@@ -65,7 +65,7 @@ public struct Initialiser {
   }
 
   private func quarantine() throws(Failure) {
-    let stamp = Workspace.timestamp().filter { $0 != ":" && $0 != "-" }
+    let stamp = Workspace.timestamp().filter { $0 != ":" && $0 != "-" && $0 != "." }
     let target = "\(volume.dataDirectory).broken-\(stamp)"
     console.warning("moving the broken \(volume.dataDirectory) to \(target)")
     guard rename(volume.dataDirectory, target) == 0 else { throw .system("rename \(volume.dataDirectory)", errno) }
@@ -168,7 +168,7 @@ public struct Initialiser {
   private func abandon(_ staging: String, _ failure: Failure) -> Failure {
     do throws(Failure) {
       if workspace.settings.keepFailed, try FileSystem.exists(staging) {
-        let stamp = Workspace.timestamp().filter { $0 != ":" && $0 != "-" }
+        let stamp = Workspace.timestamp().filter { $0 != ":" && $0 != "-" && $0 != "." }
         let kept = Path.join(Path.parent(staging), "init.failed-\(stamp)")
         if rename(staging, kept) == 0 { console.info("kept the unfinished cluster as \(kept)") }
       } else {

@@ -1,5 +1,7 @@
 // What must be remembered between two boots: V/.hivesup/state.json. Written whole or not at all (FileSystem.writeAtomically).
 
+import ControlProtocol
+
 /// What is known of the cluster in a volume.
 public struct InstallationState: Equatable, Sendable {
   /// How far it got.
@@ -38,31 +40,39 @@ public struct InstallationState: Equatable, Sendable {
   private static let format: Int64 = 1
 
   /// The file's content.
-  var json: String {
-    JSON.object([
-      ("format", .integer(InstallationState.format)),
-      ("phase", .string(phase.rawValue)),
-      ("data_directory", .string(dataDirectory)),
-      ("system_identifier", .string(systemIdentifier)),
-      ("major_version", .integer(Int64(majorVersion))),
-      ("superuser", .string(superuser)),
-      ("since", .string(since)),
-      (
-        "initdb_scripts",
-        .array(scripts.map { .object([("name", .string($0.name)), ("sha256", .string($0.checksum))]) })
-      ),
-    ]).text + "\n"
+  var json: [UInt8] {
+    var writer = JSONWriter()
+    writer.beginObject()
+    writer.member("format", InstallationState.format)
+    writer.member("phase", phase.rawValue)
+    writer.member("data_directory", dataDirectory)
+    writer.member("system_identifier", systemIdentifier)
+    writer.member("major_version", majorVersion)
+    writer.member("superuser", superuser)
+    writer.member("since", since)
+    writer.key("initdb_scripts")
+    writer.beginArray()
+    for script in scripts {
+      writer.beginObject()
+      writer.member("name", script.name)
+      writer.member("sha256", script.checksum)
+      writer.endObject()
+    }
+    writer.endArray()
+    writer.endObject()
+    writer.endLine()
+    return writer.take()
   }
 
   /// Reads the file's content, or nil when it is not what we write.
   init?(parsing bytes: [UInt8]) {
-    guard let root = JSON(parsing: bytes), root["format"]?.integerValue == InstallationState.format,
-      let phase = root["phase"]?.stringValue.flatMap(Phase.init),
-      let directory = root["data_directory"]?.stringValue, directory.hasPrefix("/"),
-      let identifier = root["system_identifier"]?.stringValue,
-      let major = root["major_version"]?.integerValue.flatMap({ Int(exactly: $0) }),
-      let superuser = root["superuser"]?.stringValue, !superuser.isEmpty,
-      let since = root["since"]?.stringValue, let scripts = root["initdb_scripts"]?.arrayValue
+    guard let root = try? JSONValue(parsing: bytes), root["format"]?.int == InstallationState.format,
+      let phase = root["phase"]?.string.flatMap(Phase.init),
+      let directory = root["data_directory"]?.string, directory.hasPrefix("/"),
+      let identifier = root["system_identifier"]?.string,
+      let major = root["major_version"]?.int.flatMap({ Int(exactly: $0) }),
+      let superuser = root["superuser"]?.string, !superuser.isEmpty,
+      let since = root["since"]?.string, let scripts = root["initdb_scripts"]?.array
     else { return nil }
     self.phase = phase
     self.dataDirectory = directory
@@ -71,7 +81,7 @@ public struct InstallationState: Equatable, Sendable {
     self.superuser = superuser
     self.since = since
     for script in scripts {
-      guard let name = script["name"]?.stringValue, let checksum = script["sha256"]?.stringValue else { return nil }
+      guard let name = script["name"]?.string, let checksum = script["sha256"]?.string else { return nil }
       self.scripts.append(Script(name: name, checksum: checksum))
     }
   }
@@ -102,6 +112,6 @@ public struct InstallationState: Equatable, Sendable {
 
   /// Writes it.
   func write(_ path: String) throws(Failure) {
-    try FileSystem.writeAtomically(path, json.utf8, mode: 0o600)
+    try FileSystem.writeAtomically(path, json, mode: 0o600)
   }
 }

@@ -1,6 +1,7 @@
 // `hive-postgres monitor`: what only SQL can tell of the database's health, on one kept connection, reported to PID 1 after every
 // check. It outlives the database, PID 1's restarts and everything else but a stop signal.
 
+import ControlProtocol
 import Glibc
 
 /// Watches a database.
@@ -171,13 +172,15 @@ public struct Monitor {
   // MARK: The report
 
   /// The body of POST /v1/checks/postgresql.
-  static func body(_ finding: Finding, interval: Duration) -> String {
-    JSON.object([
-      ("name", .string("sql")), ("type", .string("postgres")), ("passed", .bool(finding.passed)),
-      ("latency_ms", .number((finding.latencyMilliseconds * 1000).rounded() / 1000)),
-      ("detail", .string(finding.detail)),
-      ("interval_seconds", .number(interval / .seconds(1))),
-    ]).text
+  static func body(_ finding: Finding, interval: Duration) -> [UInt8] {
+    // PID 1 refuses more than 1024 bytes; what the database says of itself may be longer.
+    var detail = finding.detail
+    while detail.utf8.count > 1024 { detail.removeLast() }
+    return ReportDocument(
+      name: "database", type: "sql", passed: finding.passed,
+      latencyMilliseconds: (finding.latencyMilliseconds * 1000).rounded() / 1000, detail: detail,
+      intervalSeconds: interval / .seconds(1)
+    ).json
   }
 
   /// Empty when PID 1 took it, a sentence when it did not, nil on a stop signal.

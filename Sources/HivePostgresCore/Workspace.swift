@@ -1,6 +1,7 @@
 // What every command needs: settings, user, PostgreSQL, console; and the directories, made and given to the user while we may
 // still be root.
 
+import ControlProtocol
 import Glibc
 
 /// The surroundings of one command.
@@ -170,13 +171,10 @@ public struct Workspace: Sendable {
     return ControlData(parsing: child.output())
   }
 
-  /// The present time as RFC 3339, to the second.
+  /// The present time as RFC 3339.
   static func timestamp() -> String {
-    var now = time(nil)
-    var parts = tm()
-    gmtime_r(&now, &parts)
-    func two(_ value: Int32) -> String { value < 10 ? "0\(value)" : "\(value)" }
-    return "\(parts.tm_year + 1900)-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday))T"
-      + "\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec))Z"
+    var now = timespec()
+    clock_gettime(CLOCK_REALTIME, &now)
+    return Timestamp(nanoseconds: Int64(now.tv_sec) &* 1_000_000_000 &+ Int64(now.tv_nsec)).rfc3339
   }
 }

@@ -29,7 +29,7 @@ struct ExecTests {
       try sandbox.sql(
         "SELECT string_agg(auth_method || coalesce(' ' || address, ''), ',' ORDER BY rule_number) FROM pg_hba_file_rules"
       )
-        == "peer,scram-sha-256 127.0.0.1,scram-sha-256 ::1")
+        == "scram-sha-256,peer,scram-sha-256 127.0.0.1,scram-sha-256 ::1")
     #expect(try sandbox.sql("SELECT count(*) FROM pg_hba_file_rules WHERE error IS NOT NULL") == "0")
     #expect(try sandbox.sql("SELECT count(*) FROM pg_ident_file_mappings WHERE error IS NOT NULL") == "0")
     // Backends are the ones to go when memory is short.

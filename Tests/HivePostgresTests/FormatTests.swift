@@ -52,57 +52,34 @@ import Testing
     superuser: "claude_user", since: "2026-11-20T10:00:00Z", scripts: [.init(name: "1 a.sql", checksum: "ab")])
 
   @Test func stateComesBack() {
-    #expect(InstallationState(parsing: Array(FormatTests.state.json.utf8)) == FormatTests.state)
+    #expect(InstallationState(parsing: FormatTests.state.json) == FormatTests.state)
   }
 
   @Test func stateOfAnotherFormatIsNotUnderstood() {
-    let json = FormatTests.state.json
+    let json = String(decoding: FormatTests.state.json, as: UTF8.self)
     #expect(InstallationState(parsing: Array(json.replacing("\"format\":1", with: "\"format\":2").utf8)) == nil)
     #expect(InstallationState(parsing: Array(json.replacing("adopted", with: "else").utf8)) == nil)
     #expect(InstallationState(parsing: []) == nil)
-  }
-
-  @Test(arguments: [
-    "null", "true", "[]", "{}", "[1,-2,3.5,\"a\\n\\u00e9\"]", "{\"a\":{\"b\":[null,false]}}", "9223372036854775807",
-  ])
-  func jsonComesBack(_ text: String) throws {
-    let value = try #require(JSON(parsing: Array(text.utf8)))
-    #expect(JSON(parsing: Array(value.text.utf8)) == value)
-  }
-
-  @Test(arguments: [
-    "", "nul", "[1,]", "{\"a\"}", "{a:1}", "\"\u{1}\"", "01", "1.", "+1", "1e", "\"\\ud800\"", "\"\\udc00\\ud800\"",
-    "\"abc", "[1 2]", "1 2",
-    String(repeating: "[", count: 100) + String(repeating: "]", count: 100), "\"\\x\"", "-",
-  ])
-  func whatIsNotJSONIsRefused(_ text: String) {
-    #expect(JSON(parsing: Array(text.utf8)) == nil)
-  }
-
-  @Test func surrogatePairsBecomeOneCharacter() {
-    #expect(JSON(parsing: Array("\"\\ud83d\\ude00\"".utf8)) == .string("😀"))
   }
 
   /// Damaged files give no value or another value, never a trap; what is read can be written and read again.
   @Test func damagedFilesNeverTrap() {
     var random = Seeded(seed: 42)
     let corpus = [
-      FormatTests.state.json, FormatTests.postmaster, FormatTests.control, "12 (a) b) S 1 2 3", "7 9 pid:[1]\n",
+      String(decoding: FormatTests.state.json, as: UTF8.self), FormatTests.postmaster, FormatTests.control, "12 (a) b) S 1 2 3", "7 9 pid:[1]\n",
     ]
     for _ in 0..<20000 {
       let bytes = random.mutate(Array((corpus.randomElement(using: &random) ?? "").utf8))
       let text = String(decoding: bytes, as: UTF8.self)
       if let state = InstallationState(parsing: bytes) {
-        #expect(InstallationState(parsing: Array(state.json.utf8)) == state)
+        #expect(InstallationState(parsing: state.json) == state)
       }
-      if let value = JSON(parsing: bytes) { #expect(JSON(parsing: Array(value.text.utf8)) == value) }
       if case .process(let content) = PostmasterFile(parsing: bytes) { #expect(content.pid > 0) }
       _ = ControlData(parsing: text)
       _ = ProcessInfo(stat: text)
       _ = VolumeLock.Holder(parsing: text)
       _ = ScramVerifier(text)
       _ = MountTable.mountPoints(text)
-      _ = ControlClient.status(bytes)
       _ = SQLConnection.parse(connectionMessage: text)
       _ = Adoption.superuser(in: text)
     }

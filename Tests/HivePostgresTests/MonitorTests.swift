@@ -1,3 +1,4 @@
+import ControlProtocol
 import Glibc
 import Testing
 
@@ -30,7 +31,7 @@ private final class ControlSocket {
   deinit { close() }
 
   /// The next request's body, answered with 204; nil when none came in time.
-  func next(seconds: Double = 5) -> (path: String, body: JSON)? {
+  func next(seconds: Double = 5) -> (path: String, body: JSONValue)? {
     var waiting = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
     guard poll(&waiting, 1, Int32(seconds * 1000)) == 1 else { return nil }
     let client = accept(listener, nil, nil)
@@ -47,7 +48,7 @@ private final class ControlSocket {
         let length = Int(text[field.upperBound...].prefix { $0.isNumber })
       else { continue }
       let body = Array(text[end.upperBound...].utf8)
-      guard body.count >= length, let json = JSON(parsing: body) else { continue }
+      guard body.count >= length, let json = try? JSONValue(parsing: body) else { continue }
       let answer = Array("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n".utf8)
       _ = send(client, answer, answer.count, Int32(MSG_NOSIGNAL))
       return (text.split(separator: " ").dropFirst().first.map(String.init) ?? "", json)
@@ -55,7 +56,7 @@ private final class ControlSocket {
   }
 
   /// Reports until one has this verdict.
-  func report(passed: Bool, seconds: Double = 15) -> JSON? {
+  func report(passed: Bool, seconds: Double = 15) -> JSONValue? {
     let deadline = ContinuousClock.now + .seconds(seconds)
     while ContinuousClock.now < deadline {
       if let report = next(), report.body["passed"] == .bool(passed) { return report.body }
@@ -78,16 +79,17 @@ struct MonitorTests {
     let server = try sandbox.serve()
     #expect(try sandbox.hive("migrate").ending == .exited(0))
     let report = try #require(control.report(passed: true))
-    #expect(report["name"]?.stringValue == "sql")
-    #expect(report["type"]?.stringValue == "postgres")
+    #expect(throws: Never.self) { try ReportDocument(json: report) }
+    #expect(report["name"]?.string == "database")
+    #expect(report["type"]?.string == "sql")
     #expect(report["interval_seconds"] != nil && report["latency_ms"] != nil)
-    #expect(report["detail"]?.stringValue?.contains("of 100 connections") == true)
+    #expect(report["detail"]?.string?.contains("of 100 connections") == true)
     // Stopped by a signal that cannot be caught, all of it answers nothing.
     let stopped = try sandbox.servers()
     for pid in stopped { kill(pid, SIGSTOP) }
     let asked = ContinuousClock.now
     let failing = control.report(passed: false)
-    #expect(failing?["detail"]?.stringValue?.contains("no answer") == true, "\(failing?.text ?? "none")")
+    #expect(failing?["detail"]?.string?.contains("no answer") == true, "\(String(describing: failing))")
     #expect(ContinuousClock.now - asked < .seconds(5))
     for pid in stopped { kill(pid, SIGCONT) }
     #expect(control.report(passed: true) != nil)

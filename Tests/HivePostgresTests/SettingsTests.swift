@@ -98,7 +98,7 @@ import Testing
   @Test(arguments: Role.allCases) func theShippedFilesTrustNobody(_ role: Role) throws {
     let sources = try ServerFiles.Sources(Sandbox.etc(role.rawValue))
     let methods = sources.hba.split(separator: "\n").filter { !$0.hasPrefix("#") }
-    #expect(methods.count == 3)
+    #expect(methods.count == 4)
     #expect(methods.allSatisfy { $0.hasSuffix("peer map=hive") || $0.hasSuffix("scram-sha-256") })
     #expect(!sources.hba.contains("%"))
     try ServerFiles.check(hba: "# trust nobody\nlocal all all peer map=hive", path: "x")
