@@ -38,6 +38,7 @@ let package = Package(
     // What PID 1 is made of: libc and the Swift standard library, nothing else.
     .target(name: "SupervisorCore", swiftSettings: strict),
     .target(name: "SupervisorConfig", dependencies: ["SupervisorCore"], swiftSettings: strict),
+    .testTarget(name: "SupervisorCoreTests", dependencies: ["SupervisorCore"], swiftSettings: strict),
     .testTarget(
       name: "SupervisorConfigTests", dependencies: ["SupervisorConfig", "SupervisorCore"], exclude: ["Fixtures"],
       swiftSettings: strict),
