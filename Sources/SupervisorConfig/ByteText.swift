@@ -1,5 +1,5 @@
-// Texts byte by byte. Swift's own operations work on characters, where a combining mark after a comma or a slash makes another
-// character of it; the file format, the kernel and Python know no such thing.
+// Texts byte by byte. Swift's own operations work on characters, where a combining mark after a comma or a slash makes
+// another character of it; the file format, the kernel and Python know no such thing.
 
 extension String {
   /// Whether the first bytes are these.

@@ -2,8 +2,8 @@
 
 import SupervisorCore
 
-/// Reads the configuration and everything that it includes. The result has a spec exactly when there is no error; the same
-/// input always gives the same result.
+/// Reads the configuration and everything that it includes. The result has a spec exactly when there is no error; the
+/// same input always gives the same result.
 public func loadConfiguration(_ input: ConfigurationInput) -> ConfigurationResult {
   let sink = DiagnosticSink()
   guard let source = readDocument(input, sink) else {

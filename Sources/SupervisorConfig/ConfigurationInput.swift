@@ -1,5 +1,5 @@
-// Everything that loading a configuration needs to know of the world. All of it is injected: the parser itself does no I/O, so
-// every rule can be tested without a file, a user or a clock.
+// Everything that loading a configuration needs to know of the world. All of it is injected: the parser itself does no
+// I/O, so every rule can be tested without a file, a user or a clock.
 
 /// The world as the configuration sees it. `ConfigurationInput.live(path:)` is the real one.
 public struct ConfigurationInput {

@@ -171,8 +171,8 @@ struct ProcessDirectory {
   func members(of target: String) -> [Int] { bySection[target] ?? byNamespec[target].map { [$0] } ?? [] }
 }
 
-/// Who waits for whom. A program's processes are reached through one node of their own, so that many processes that wait for
-/// many others are not many times many edges.
+/// Who waits for whom. A program's processes are reached through one node of their own, so that many processes that
+/// wait for many others are not many times many edges.
 private struct DependencyGraph {
   /// Edges by node: the processes first, then the targets.
   private var edges: [[Int]]

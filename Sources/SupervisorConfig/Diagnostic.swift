@@ -44,7 +44,8 @@ public struct Diagnostic: Equatable, Hashable, Sendable {
     case warning
   }
 
-  /// The sentence that supervisord 4.3 would print after `Error: `: inside of a program it names the section and the file.
+  /// The sentence that supervisord 4.3 would print after `Error: `: inside of a program it names the section and the
+  /// file.
   public var supervisordText: String {
     // It reads the names in headers before it gets to a program.
     let isHeader = key.isEmpty && message.begins(with: "Invalid name:")

@@ -1,5 +1,5 @@
-// A child's whole environment, in supervisord's order: the supervisor's own, SUPERVISOR_*, `[supervisord] environment`, the
-// program's `environment` (supervisor/process.py `spawn`, 4.3.0).
+// A child's whole environment, in supervisord's order: the supervisor's own, SUPERVISOR_*, `[supervisord] environment`,
+// the program's `environment` (supervisor/process.py `spawn`, 4.3.0).
 
 import SupervisorCore
 

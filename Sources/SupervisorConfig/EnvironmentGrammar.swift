@@ -1,4 +1,5 @@
-// `environment=A=b,C="d e"`: supervisord's `dict_of_key_value_pairs` (supervisor/datatypes.py 4.3.0) over Python's shlex.
+// `environment=A=b,C="d e"`: supervisord's `dict_of_key_value_pairs` (supervisor/datatypes.py 4.3.0) over Python's
+// shlex.
 
 /// What an `environment=` says.
 struct EnvironmentPairs: Equatable {
@@ -28,8 +29,8 @@ enum EnvironmentProblem: Error, Equatable {
   case words(ShellWordProblem)
 }
 
-/// Reads an `environment=`. supervisord 4.3's rules come first; a text that they refuse is read by 4.4's, which know backslashes
-/// inside of quotes. So every text that 4.3 accepts keeps its meaning.
+/// Reads an `environment=`. supervisord 4.3's rules come first; a text that they refuse is read by 4.4's, which know
+/// backslashes inside of quotes. So every text that 4.3 accepts keeps its meaning.
 func environmentPairs(_ text: String) throws(EnvironmentProblem) -> EnvironmentPairs {
   do {
     return try pairs(of: try EnvironmentLexer.tokens(of: text, posix: false), legacy: true)

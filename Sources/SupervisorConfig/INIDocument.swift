@@ -30,7 +30,8 @@ struct INIDocument: Equatable {
   var sections: [INISection] = []
   /// Where a name is in `sections`.
   private var indexes: [String: Int] = [:]
-  /// `[DEFAULT]`, whose keys every section has unless it sets them itself: a gift of Python's parser to supervisord's files.
+  /// `[DEFAULT]`, whose keys every section has unless it sets them itself: a gift of Python's parser to supervisord's
+  /// files.
   var defaults = INISection(name: "DEFAULT", file: "", line: 0)
 
   /// The section of this name.
@@ -81,8 +82,8 @@ struct INIDocument: Equatable {
     }
   }
 
-  /// Replaces every `%(here)s` by the directory, as supervisord does it before and after each included file: literally, and
-  /// with the keys that `[DEFAULT]` lends.
+  /// Replaces every `%(here)s` by the directory, as supervisord does it before and after each included file: literally,
+  /// and with the keys that `[DEFAULT]` lends.
   mutating func replaceHere(with directory: String) {
     for (key, option) in defaults.options where option.value.utf8.contains(UInt8(ascii: "%")) {
       guard let replaced = replacingHere(in: option.value, with: directory) else { continue }

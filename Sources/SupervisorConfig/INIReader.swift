@@ -175,8 +175,8 @@ private struct FileScanner {
   }
 }
 
-/// Where the comment of a line begins; nil when it has none. This is CPython 3.11's search, which looks at the first `;` and
-/// the first `#` together, then at the second ones, and so on: in `a;b ; c # d` it finds `# d`.
+/// Where the comment of a line begins; nil when it has none. This is CPython 3.11's search, which looks at the first
+/// `;` and the first `#` together, then at the second ones, and so on: in `a;b ; c # d` it finds `# d`.
 private func commentStart(_ line: ArraySlice<UInt8>) -> Int? {
   if let first = stripped(line).first, first == UInt8(ascii: ";") || first == UInt8(ascii: "#") {
     return line.startIndex

@@ -1,4 +1,5 @@
-// Which sections and keys exist. docs/configuration.md has one table row for each of these, and a test compares the two.
+// Which sections and keys exist. docs/configuration.md has one table row for each of these, and a test compares the
+// two.
 
 /// The kinds of sections.
 public enum SectionKind: String, CaseIterable, Sendable {
@@ -44,8 +45,8 @@ public enum SectionKind: String, CaseIterable, Sendable {
 
 /// The keys of each kind of section.
 public enum KnownKeys {
-  /// The kind of a section by its header; nil for one that nobody knows. supervisord takes whatever begins with the name of a
-  /// server section for one.
+  /// The kind of a section by its header; nil for one that nobody knows. supervisord takes whatever begins with the
+  /// name of a server section for one.
   public static func kind(ofSection name: String) -> SectionKind? {
     if let colon = name.utf8.firstIndex(of: UInt8(ascii: ":")) {
       let prefix = String(name[name.startIndex..<colon])

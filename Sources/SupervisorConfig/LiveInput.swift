@@ -1,5 +1,5 @@
-// The real world for `loadConfiguration`, in plain libc calls. Users and groups are read from /etc/passwd and /etc/group and not
-// from NSS, which a static executable cannot load.
+// The real world for `loadConfiguration`, in plain libc calls. Users and groups are read from /etc/passwd and
+// /etc/group and not from NSS, which a static executable cannot load.
 
 // `environ` is a variable to the importer; this process never changes it after its start.
 @preconcurrency import Glibc

@@ -1,6 +1,7 @@
 // os.path, as far as supervisord uses it.
 
-/// `os.path.split`: the part before the last slash without trailing slashes (unless it is nothing else), and the part after it.
+/// `os.path.split`: the part before the last slash without trailing slashes (unless it is nothing else), and the part
+/// after it.
 func splitPath(_ path: String) -> (directory: String, base: String) {
   guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return ("", path) }
   let base = String(path[path.utf8.index(after: slash)...])
@@ -41,7 +42,8 @@ extension ConfigurationInput {
   /// `os.path.abspath`.
   func absolutePath(_ path: String) -> String { normalizedPath(joinPath(workingDirectory, path)) }
 
-  /// `os.path.expanduser`: `~` is HOME or the user's own home, `~name` is that user's. Without such a user the text stays.
+  /// `os.path.expanduser`: `~` is HOME or the user's own home, `~name` is that user's. Without such a user the text
+  /// stays.
   func expandingUser(_ path: String) -> String {
     guard path.begins(with: "~") else { return path }
     let end = path.utf8.firstIndex(of: UInt8(ascii: "/")) ?? path.endIndex

@@ -1,4 +1,5 @@
-// Python's `text % mapping` (CPython Objects/unicodeobject.c `PyUnicode_Format`), which is how supervisord expands values.
+// Python's `text % mapping` (CPython Objects/unicodeobject.c `PyUnicode_Format`), which is how supervisord expands
+// values.
 
 /// What a name stands for.
 enum ExpansionValue: Equatable {

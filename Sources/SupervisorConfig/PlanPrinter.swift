@@ -2,7 +2,8 @@
 
 import SupervisorCore
 
-/// The plan of a configuration as text for people, lines ending in newlines: tiers with their programs, listeners, deadlines.
+/// The plan of a configuration as text for people, lines ending in newlines: tiers with their programs, listeners,
+/// deadlines.
 public func describePlan(_ spec: SupervisorSpec) -> String {
   var plan = PlanPrinter(spec: spec)
   plan.printHead()

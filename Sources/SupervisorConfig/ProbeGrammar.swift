@@ -193,7 +193,8 @@ func isIPv4Literal(_ text: String) -> Bool {
     }
 }
 
-/// Eight groups of up to four hexadecimal digits, one run of them perhaps written as `::`, the last two perhaps as IPv4. No zone.
+/// Eight groups of up to four hexadecimal digits, one run of them perhaps written as `::`, the last two perhaps as
+/// IPv4. No zone.
 func isIPv6Literal(_ text: String) -> Bool {
   let groups = split(text, on: ":")
   guard groups.count <= 9 else { return false }

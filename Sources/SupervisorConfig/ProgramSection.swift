@@ -20,8 +20,8 @@ struct ParsedProcess {
   let dependencies: [PendingDependency]
 }
 
-/// Reads one `[program:x]` as processes of a group, sorted by priority and name. Everything wrong is reported; what comes back
-/// then is for further checks only.
+/// Reads one `[program:x]` as processes of a group, sorted by priority and name. Everything wrong is reported; what
+/// comes back then is for further checks only.
 func readProgram(_ section: SectionReader, group: String, _ context: ProgramContext) -> [ParsedProcess] {
   var reader = section
   let header = split(section.section.name, on: ":", maxSplits: 1)

@@ -1,5 +1,5 @@
-// The parts of Python's text model that supervisord's file format rests on: which characters are white space, what `int()`
-// reads, and how `repr()` quotes.
+// The parts of Python's text model that supervisord's file format rests on: which characters are white space, what
+// `int()` reads, and how `repr()` quotes.
 
 /// How many bytes of white space (Python's `str.isspace`) begin at `index`; 0 when none do. `bytes` is valid UTF-8.
 func whitespaceLength<Bytes: RandomAccessCollection>(_ bytes: Bytes, at index: Int) -> Int
@@ -84,8 +84,8 @@ enum PythonInteger: Equatable {
   case invalid
 }
 
-/// Python's `int(text, base)`: white space around, a sign, digits with single underscores between them, and in base 8 an
-/// optional `0o`.
+/// Python's `int(text, base)`: white space around, a sign, digits with single underscores between them, and in base 8
+/// an optional `0o`.
 func pythonInteger(_ text: String, base: Int = 10) -> PythonInteger {
   var digits = stripped(Array(text.utf8)[...])
   var negative = false

@@ -1,6 +1,7 @@
 // Linux's signals (signal(7)), as numbers and names.
 
-/// Names and numbers of signals on Linux (x86 and ARM; glibc keeps 32 and 33 for itself, so the real-time ones begin at 34).
+/// Names and numbers of signals on Linux (x86 and ARM; glibc keeps 32 and 33 for itself, so the real-time ones begin at
+/// 34).
 public enum SignalNames {
   /// Names without `SIG`, the usual one of each number first.
   static let table: [(String, Int32)] = [
@@ -11,7 +12,8 @@ public enum SignalNames {
     ("CLD", 17), ("IOT", 6), ("POLL", 29),
   ]
 
-  /// The number of a name or of a number in text: any case, with or without `SIG`, `RTMIN+1`, `RTMAX-1`. nil: no signal.
+  /// The number of a name or of a number in text: any case, with or without `SIG`, `RTMIN+1`, `RTMAX-1`. nil: no
+  /// signal.
   public static func number(of text: String) -> Int32? {
     if case .value(let number) = pythonInteger(text) {
       return (1...31).contains(number) || (34...64).contains(number) ? Int32(number) : nil

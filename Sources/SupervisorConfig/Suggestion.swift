@@ -1,7 +1,7 @@
 // "Did you mean": the nearest of the known names, when one is near enough to be meant.
 
-/// The candidate that `name` is most likely a slip of; nil when none is near. At most a third of the letters may differ, and
-/// never more than three.
+/// The candidate that `name` is most likely a slip of; nil when none is near. At most a third of the letters may
+/// differ, and never more than three.
 func nearest<Candidates: Sequence>(to name: String, among candidates: Candidates) -> String?
 where Candidates.Element == String {
   let typed = Array(name.lowercased().utf8)

@@ -23,7 +23,8 @@ enum Fixtures {
     (ConfigurationInput.live(path: "").listDirectory(folder + "/" + path) ?? []).sorted()
   }
 
-  /// The rows of a table of Fixtures/python_tables.py: an input, and what came of it (`=` and a text, or `!` for a refusal).
+  /// The rows of a table of Fixtures/python_tables.py: an input, and what came of it (`=` and a text, or `!` for a
+  /// refusal).
   static func table(_ name: String) throws -> [(input: String, refused: Bool, output: String)] {
     var rows: [(input: String, refused: Bool, output: String)] = []
     for line in try text("tables/\(name).tsv").utf8.split(separator: UInt8(ascii: "\n")) {

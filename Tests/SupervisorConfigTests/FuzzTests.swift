@@ -1,5 +1,5 @@
-// Whatever the bytes, loading ends, never traps, and says where: a seeded generator that knows the grammar, and mutations of a
-// corpus (all fixtures). HIVESUP_FUZZ_ROUNDS lengthens the run.
+// Whatever the bytes, loading ends, never traps, and says where: a seeded generator that knows the grammar, and
+// mutations of a corpus (all fixtures). HIVESUP_FUZZ_ROUNDS lengthens the run.
 
 import Glibc
 import SupervisorCore
