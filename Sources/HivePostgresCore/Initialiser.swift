@@ -50,7 +50,7 @@ public struct Initialiser {
       try initialise(placement)
     case .adopt:
       try survivors.endServers()
-      try survivors.clearLockFile()
+      try survivors.clearLockFiles()
       try Adoption(workspace: workspace, volume: volume).run()
     }
   }

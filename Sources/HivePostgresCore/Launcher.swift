@@ -28,7 +28,7 @@ public struct Launcher {
     }
     let (state, control) = try checkCluster(volume)
     try survivors.endServers()
-    try survivors.clearLockFile()
+    try survivors.clearLockFiles()
     try DiskSpace(workspace: workspace, volume: volume).prepare(walSegmentBytes: control.walSegmentBytes)
     if !control.isShutDown {
       workspace.console.info("the cluster was not shut down (\(control.state)): the server will recover it")

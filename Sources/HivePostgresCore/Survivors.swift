@@ -121,28 +121,37 @@ struct Survivors {
     try FileSystem.read(lockFilePath).map { PostmasterFile(parsing: $0) }
   }
 
-  /// Removes a postmaster.pid that would stop PostgreSQL from starting although no server is there. With the lock in hand, and
-  /// after `endServers`, nobody can be: what is left is to see that the number in it is no live server of this cluster.
-  func clearLockFile() throws(Failure) {
-    guard let file = try lockFile() else { return }
+  /// Removes lock files that would stop PostgreSQL from starting although no server is there: it takes any live process of its own
+  /// user, and any zombie, for the server. With the volume's lock in hand, and after `endServers`, nobody is in the data directory;
+  /// the socket's lock file may be another cluster's, so there any live server counts.
+  func clearLockFiles() throws(Failure) {
+    let servers = try ProcessTable.servers(of: volume.dataDirectory, owner: workspace.user.id)
+    _ = try clear(lockFilePath) { pid in servers.contains { $0.identity.pid == pid } }
+    let socket = workspace.settings.socketPath
+    let cleared = try clear("\(socket).lock") { ProcessTable.command($0) == "postgres" }
+    // PostgreSQL removes a socket only together with a lock file of its own.
+    if cleared, unlink(socket) != 0, errno != ENOENT { throw .system("remove \(socket)", errno) }
+  }
+
+  private func clear(_ path: String, isServer: (pid_t) -> Bool) throws(Failure) -> Bool {
+    guard let bytes = try FileSystem.read(path) else { return false }
     let reason: String
-    switch file {
+    switch PostmasterFile(parsing: bytes) {
     case .empty: reason = "it is empty"
     case .garbage: reason = "it has no process id"
     case .process(let content):
-      let info = ProcessTable.info(content.pid)
-      let servers = try ProcessTable.servers(of: volume.dataDirectory, owner: workspace.user.id)
-      if servers.contains(where: { $0.identity.pid == content.pid }) {
+      // Nobody has the number: PostgreSQL removes the file itself.
+      guard let info = ProcessTable.info(content.pid) else { return false }
+      if !info.isDead && isServer(content.pid) {
         throw Failure(
-          .locked, "cannot use \(volume.dataDirectory): process \(content.pid) serves it already",
-          remedy: "stop that first: kill -INT \(content.pid)")
+          .locked, "cannot start a server: process \(content.pid) has \(path)",
+          remedy: "stop that first (kill -INT \(content.pid)), or give another HIVE_PG_PORT or HIVE_RUN_DIR")
       }
-      guard let info else { return }  // Nobody has the number: PostgreSQL removes the file itself.
       reason =
-        info.isDead
-        ? "process \(content.pid) is dead" : "process \(content.pid) is \(ProcessTable.command(content.pid))"
+        info.isDead ? "process \(content.pid) is dead" : "process \(content.pid) is \(ProcessTable.command(content.pid))"
     }
-    workspace.console.warning("removing a stale \(lockFilePath): \(reason)")
-    guard unlink(lockFilePath) == 0 || errno == ENOENT else { throw .system("remove \(lockFilePath)", errno) }
+    workspace.console.warning("removing a stale \(path): \(reason)")
+    guard unlink(path) == 0 || errno == ENOENT else { throw .system("remove \(path)", errno) }
+    return true
   }
 }

@@ -67,7 +67,7 @@ struct ExecTests {
   }
 
   /// Lock files that stop PostgreSQL, and must not.
-  @Test(arguments: ["empty", "garbage", "negative", "sleep", "zombie", "free", "negative-sleep"])
+  @Test(arguments: ["empty", "garbage", "negative", "sleep", "zombie", "free", "negative-sleep", "socket"])
   func staleLockFilesAreNoObstacle(_ kind: String) throws {
     let sandbox = try Sandbox()
     #expect(try sandbox.hive("init").ending == .exited(0))
@@ -93,11 +93,12 @@ struct ExecTests {
       content = "\(sleeper.pid)" + rest
     default: content = "4194303" + rest
     }
-    try sandbox.write(sandbox.pgdata + "/postmaster.pid", content, mode: 0o600)
-    chown(sandbox.pgdata + "/postmaster.pid", owner, gid_t.max)
+    let path = kind == "socket" ? "\(sandbox.run)/.s.PGSQL.\(sandbox.port).lock" : sandbox.pgdata + "/postmaster.pid"
+    try sandbox.write(path, kind == "socket" ? "\(sleeper.pid)" + rest : content, mode: 0o600)
+    chown(path, owner, gid_t.max)
     let server = try sandbox.startServer()
     #expect(try sandbox.sql("SELECT 1") == "1")
-    if kind == "sleep" { #expect(server.output().contains("is sleep"), "\(server.output())") }
+    if kind == "sleep" || kind == "socket" { #expect(server.output().contains("is sleep"), "\(server.output())") }
     if kind == "zombie" { _ = sleeper.poll() }
   }
 
@@ -154,6 +155,45 @@ struct ExecTests {
     let third = try sandbox.startServer()
     #expect(try FileSystem.exists(sandbox.volume + "/.hivesup/ballast"))
     #expect(sandbox.stop(third) == .exited(0))
+  }
+
+  @Test func anotherServersSocketIsLeftAlone() throws {
+    let first = try Sandbox()
+    try first.serve()
+    let second = try Sandbox()
+    second.environment["HIVE_RUN_DIR"] = first.run
+    second.environment["HIVE_PG_PORT"] = String(first.port)
+    #expect(try second.hive("init").ending == .exited(0))
+    let refused = try second.hive("exec")
+    #expect(refused.ending == .exited(75), "\(refused.output)")
+    #expect(try first.sql("SELECT 1") == "1")
+  }
+
+  @Test func bindirSaysWhatItTried() throws {
+    let sandbox = try Sandbox()
+    sandbox.environment["HIVE_PG_BINDIR"] = nil
+    sandbox.environment["HIVE_PG_WHEEL"] = sandbox.root + "/nothing"
+    let found = try sandbox.hive("bindir")
+    if found.ending == .exited(0) {
+      // This machine has a packaged one.
+      #expect(found.output.hasPrefix("/usr/lib/postgresql/"))
+    } else {
+      #expect(found.ending == .exited(73))
+      #expect(found.output.contains(sandbox.root + "/nothing: no such directory"), "\(found.output)")
+      #expect(found.output.contains("/usr/lib/postgresql/"), "\(found.output)")
+      sandbox.environment["HIVE_PG_WHEEL"] = Harness.bindir
+      #expect(try sandbox.hive("bindir").output == (Harness.bindir ?? "") + "\n")
+    }
+    #expect(try sandbox.hive("init", ["HIVE_PG_BINDIR": "/bin"]).output.contains("/bin: postgres: No such file"))
+  }
+
+  @Test func theCommandLineIsOneWord() throws {
+    for arguments in [[], ["start"], ["init", "now"], ["--version"]] {
+      let result = try Harness.run(Harness.hivePostgres, arguments)
+      #expect(result.ending == .exited(64))
+      #expect(result.output.contains("init, exec, migrate, monitor, bindir"), "\(result.output)")
+    }
+    #expect(try Harness.run(Harness.hivePostgres, ["--help"]).output.contains("usage: hive-postgres COMMAND"))
   }
 
   @Test func anEditedHbaThatTrustsIsRefused() throws {
