@@ -66,7 +66,7 @@ public struct HiveService: Sendable {
         maximumBytes: configuration.maximumBodyBytes, timeout: configuration.requestTimeout),
       availability: DatabaseAvailability(logger: logger))
     resource.add(to: &routes)
-    let tracker = ConnectionTracker()
+    let tracker = ConnectionTracker(firstRequestGrace: configuration.drainTimeout / 6)
     return HTTPListener(
       source: source,
       limits: HTTPListener.Limits(

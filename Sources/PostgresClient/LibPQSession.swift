@@ -57,6 +57,11 @@ final class LibPQSession: @unchecked Sendable {
         _ = try run(
           "SELECT pg_catalog.set_config($1, $2, false)", parameters: [.text(name), .text(value)], limits: limits)
       }
+    } catch var error as PostgresError {
+      finish()
+      // The settings are part of the start of the session, and share its time.
+      if error.code == .queryTimeout { error.code = .connectTimeout }
+      throw error
     } catch {
       finish()
       throw error

@@ -88,13 +88,25 @@ struct OutageTests {
     #expect(try HTTPConnection.request(service.port, "GET", location).status == 200)
   }
 
-  @Test func aServerThatIsShuttingDownOrWithoutSchemaMeans503() async throws {
+  @Test func aMissingSchemaMeans503UntilItIsThere() async throws {
     let server = try PostgresServer()
     let service = try ServiceProcess(conninfo: server.conninfo())
     let missing = try HTTPConnection.request(service.port, "GET", "/api/v1/sessions")
     #expect(missing.status == 503 && missing.detail == "The database schema is not in place yet")
     try await server.installSchema("genie")
     #expect(try HTTPConnection.request(service.port, "GET", "/api/v1/sessions").status == 200)
+  }
+
+  @Test func aServerThatLetsNobodyInMeans503() async throws {
+    let server = try await PostgresServer.withSchema("genie")
+    let service = try ServiceProcess(conninfo: server.conninfo())
+    let holder = try await PostgresConnection.connect(server.conninfo())
+    server.signal(SIGTERM)  // Smart shutdown: waits for the holder and answers everybody else with 57P03.
+    try await eventually { await PostgresConnection.ping(server.conninfo()) == .rejecting }
+    let refused = try HTTPConnection.request(service.port, "GET", "/api/v1/sessions")
+    #expect(refused.status == 503 && refused.headers["retry-after"] == "1")
+    #expect(refused.detail == "The database is starting up or shutting down")
+    await holder.close()
   }
 }
 

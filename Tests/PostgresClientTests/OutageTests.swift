@@ -14,7 +14,7 @@ struct OutageTests {
   @Test func aPoolLendsAtMostSizeAndOverflowAndKeepsSize() async throws {
     let server = try PostgresServer()
     var options = Self.options
-    options.acquireTimeout = .milliseconds(300)
+    options.acquireTimeout = .seconds(2)
     let pool = PostgresPool(server.conninfo(), options: options)
     let gate = AsyncStream.makeStream(of: Void.self)
     try await withThrowingTaskGroup { group in

@@ -35,7 +35,7 @@ extension APIError {
     if error.code == .poolExhausted {
       self = .unavailable("Too many requests are waiting for the database")
     } else if error.isStartingUp {
-      self = .unavailable("The database is starting up")
+      self = .unavailable("The database is starting up or shutting down")
     } else if error.isTooManyConnections {
       self = .unavailable("The database has no free connection")
     } else if error.sqlState == "57014" || error.code == .queryTimeout {

@@ -1,12 +1,11 @@
 import NIOCore
 import Synchronization
 
-/// The open client connections, so that a drain can end them: idle ones at once, busy ones after their answer, and new
-/// ones after a moment in which their first request may still arrive.
+/// The open client connections, so that a drain can end them: idle ones at once, busy ones after their answer, and those
+/// that never sent a request after a moment in which their first one may still arrive.
 final class ConnectionTracker: Sendable {
   private struct Connection {
     var channel: any Channel
-    var accepted: ContinuousClock.Instant
     var requests = 0
     var requestsInFlight = 0
   }
@@ -17,16 +16,17 @@ final class ConnectionTracker: Sendable {
   }
 
   /// A client that has just connected is about to send; closing on it would look like a refused request.
-  static let firstRequestGrace = Duration.milliseconds(500)
-
+  private let firstRequestGrace: Duration
   private let state = Mutex(State())
+
+  init(firstRequestGrace: Duration) { self.firstRequestGrace = firstRequestGrace }
 
   var isDraining: Bool { state.withLock { $0.isDraining } }
   var count: Int { state.withLock { $0.connections.count } }
 
   func add(_ channel: any Channel) {
     let id = ObjectIdentifier(channel)
-    state.withLock { $0.connections[id] = Connection(channel: channel, accepted: .now) }
+    state.withLock { $0.connections[id] = Connection(channel: channel) }
     channel.closeFuture.whenComplete { _ in
       self.state.withLock { $0.connections[id] = nil }
     }
@@ -48,10 +48,9 @@ final class ConnectionTracker: Sendable {
   func drain() async {
     let fresh = state.withLock { state in
       state.isDraining = true
-      let limit = ContinuousClock.now - Self.firstRequestGrace
       var fresh: [any Channel] = []
       for connection in state.connections.values {
-        if connection.requests == 0, connection.accepted >= limit {
+        if connection.requests == 0 {
           fresh.append(connection.channel)
         } else if connection.requestsInFlight == 0 {
           Self.quiesce(connection.channel)
@@ -60,7 +59,7 @@ final class ConnectionTracker: Sendable {
       return fresh
     }
     guard !fresh.isEmpty else { return }
-    try? await Task.sleep(for: Self.firstRequestGrace)
+    try? await Task.sleep(for: firstRequestGrace)
     fresh.forEach(Self.quiesce)
   }
 

@@ -21,7 +21,6 @@ struct HTTPListener: Service {
     var idleTimeout = Duration.seconds(75)
   }
 
-  private typealias HTTP = HTTP1Channel
   private typealias ServerChannel = NIOAsyncChannel<HTTP1Channel.Value, Never>
 
   let source: Source
@@ -48,10 +47,10 @@ struct HTTPListener: Service {
           maxHeaderFieldSize: 16 << 10, maxHeaderListSize: 32 << 10, maxHeaderFieldCount: 100)))
     let servers = try await open(http)
     onAccepting(servers.compactMap { $0.channel.localAddress })
-    await withGracefulShutdownHandler {
-      await withTaskCancellationHandler {
-        await withDiscardingTaskGroup { group in
-          for server in servers { group.addTask { await accept(on: server, http) } }
+    try await withGracefulShutdownHandler {
+      try await withTaskCancellationHandler {
+        try await withThrowingDiscardingTaskGroup { group in
+          for server in servers { group.addTask { try await accept(on: server, http) } }
         }
       } onCancel: {
         servers.forEach { $0.channel.close(promise: nil) }
@@ -94,16 +93,13 @@ struct HTTPListener: Service {
     }
   }
 
-  private func accept(on server: ServerChannel, _ http: HTTP1Channel) async {
-    await withDiscardingTaskGroup { connections in
-      do {
-        try await server.executeThenClose { inbound in
-          for try await connection in inbound {
-            connections.addTask { await http.handle(value: connection, logger: logger) }
-          }
+  /// Until the socket is closed. Throws when it breaks, which ends the service: PID 1 then starts another.
+  private func accept(on server: ServerChannel, _ http: HTTP1Channel) async throws {
+    try await withThrowingDiscardingTaskGroup { connections in
+      try await server.executeThenClose { inbound in
+        for try await connection in inbound {
+          connections.addTask { await http.handle(value: connection, logger: logger) }
         }
-      } catch {
-        logger.error("cannot accept connections any more: \(error)")
       }
     }
   }
