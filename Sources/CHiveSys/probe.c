@@ -38,7 +38,8 @@ int hive_probe_io_priority(int class_and_level) {
 
 int hive_no_new_privileges(void) { return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); }
 
-int hive_probe_clone(int *has_pidfd, int *is_shared) {
+// Starts and reaps a child that cannot execute.
+static int start_and_fail(int cgroup, struct hive_spawn_result *result, int *wait_status) {
   size_t bytes = 64 * 1024;
   void *stack = hive_stack_map(bytes);
   if (stack == NULL) return errno;
@@ -52,19 +53,36 @@ int hive_probe_clone(int *has_pidfd, int *is_shared) {
   plan.descriptors = descriptors;
   plan.descriptor_count = 1;
   plan.without = HIVE_WITHOUT_PIDFD_OPEN;
-  plan.cgroup = -1;
+  plan.cgroup = cgroup;
   plan.stack = stack;
   plan.stack_bytes = bytes;
-  struct hive_spawn_result result;
-  int error = hive_spawn(&plan, &result);
+  int error = hive_spawn(&plan, result);
   if (error == 0) {
-    *has_pidfd = result.pidfd >= 0;
-    *is_shared = result.status < 0;
-    if (result.pidfd >= 0) close(result.pidfd);
-    if (result.status >= 0) close(result.status);
-    while (waitpid(result.pid, NULL, 0) < 0 && errno == EINTR) {
+    if (result->pidfd >= 0) close(result->pidfd);
+    if (result->status >= 0) close(result->status);
+    // Not a wait worth the name: it has ended, or is about to.
+    while (waitpid(result->pid, wait_status, 0) < 0 && errno == EINTR) {
     }
   }
   hive_stack_unmap(stack, bytes);
   return error;
+}
+
+int hive_probe_clone(int *has_pidfd, int *is_shared) {
+  struct hive_spawn_result result;
+  int wait_status = 0;
+  int error = start_and_fail(-1, &result, &wait_status);
+  if (error != 0) return error;
+  *has_pidfd = result.pidfd >= 0;
+  *is_shared = result.status < 0;
+  return 0;
+}
+
+int hive_probe_cgroup(int cgroup) {
+  struct hive_spawn_result result;
+  int wait_status = 0;
+  int error = start_and_fail(cgroup, &result, &wait_status);
+  if (error != 0) return error;
+  if (!result.in_cgroup) return EOPNOTSUPP;
+  return WIFEXITED(wait_status) ? 0 : ECANCELED;
 }

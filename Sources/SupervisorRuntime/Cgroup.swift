@@ -1,5 +1,6 @@
 // Control groups (cgroups(7)): where they are, and one directory per run where we may make one. All paths below injectable roots.
 
+import CHiveSys
 import Glibc
 
 /// Where this process stands in the cgroup hierarchies.
@@ -68,6 +69,9 @@ public final class Cgroup {
   public let path: String
   /// For `SpawnRequest.cgroup`.
   public let descriptor: Int32
+  /// cgroup.kill has been written. Linux (seen on 6.18) then kills every process that is born into it by CLONE_INTO_CGROUP, for
+  /// cgroup_css_set_fork() compares the kill count of the parent's cgroup with that of the child's: it must not be used again.
+  public private(set) var isSpent = false
 
   /// Makes `name` below `parent`, or takes the one that is there. Throws where the hierarchy is read-only (most containers), or
   /// not ours.
@@ -108,10 +112,58 @@ public final class Cgroup {
     let file = open("\(path)/cgroup.kill", O_WRONLY | O_CLOEXEC)
     if file < 0 { return false }
     defer { close(file) }
-    return write(file, "1", 1) == 1
+    if write(file, "1", 1) != 1 { return false }
+    isSpent = true
+    return true
   }
 
   /// Removes the directory; false while something is in it (EBUSY).
   @discardableResult
   public func remove() -> Bool { rmdir(path) == 0 || errno == ENOENT }
+}
+
+/// One cgroup for each program, below one of the supervisor's own. Only for a supervisor that owns the hierarchy that it sees: PID 1 of a
+/// container, or where somebody delegated it (systemd's `Delegate=yes`).
+public final class ProgramCgroups {
+  /// The directory that holds them.
+  public let path: String
+  private var cgroups: [String: Cgroup] = [:]
+  private var made: UInt64 = 0
+
+  /// Makes the directory below the place's own cgroup, and tries whether a child can be born in one; nil where that cannot be done,
+  /// which `hivesup doctor` explains.
+  public init?(place: CgroupPlace) {
+    guard let unified = place.unified else { return nil }
+    path = "\(unified)/hivesup.\(getpid())"
+    // It may be there already: this process was executed anew, or its predecessor with this pid was killed.
+    if mkdir(path, 0o755) != 0 && errno != EEXIST { return nil }
+    guard let trial = cgroup(for: "trial"), hive_probe_cgroup(trial.descriptor) == 0 else {
+      remove("trial")
+      rmdir(path)
+      return nil
+    }
+    remove("trial")
+  }
+
+  deinit {
+    for cgroup in cgroups.values { cgroup.remove() }
+    rmdir(path)
+  }
+
+  /// The cgroup for the next run of a program (its namespec); nil when the kernel refuses (a limit of descendants is reached): the
+  /// program then runs without one.
+  public func cgroup(for program: String) -> Cgroup? {
+    if let cgroup = cgroups[program] {
+      if !cgroup.isSpent { return cgroup }
+      cgroup.remove()
+    }
+    // A new name each time: the old directory may not be removable yet.
+    made &+= 1
+    let cgroup = try? Cgroup(parent: path, name: "\(program).\(made)")
+    cgroups[program] = cgroup
+    return cgroup
+  }
+
+  /// The program has left the configuration, and all its processes are gone.
+  public func remove(_ program: String) { cgroups.removeValue(forKey: program)?.remove() }
 }

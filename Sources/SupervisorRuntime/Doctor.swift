@@ -138,12 +138,13 @@ public struct Doctor {
     var probeError: Int32 = place.unified == nil ? ENOENT : 0
     var hasKill = false
     if let unified = place.unified {
-      let probe = "\(unified)/hivesup-doctor-\(getpid())"
-      if mkdir(probe, 0o755) == 0 {
-        hasKill = access("\(probe)/cgroup.kill", W_OK) == 0
-        rmdir(probe)
-      } else {
-        probeError = errno
+      do throws(SystemError) {
+        let probe = try Cgroup(parent: unified, name: "hivesup-doctor-\(getpid())")
+        probeError = hive_probe_cgroup(probe.descriptor)
+        hasKill = access("\(probe.path)/cgroup.kill", W_OK) == 0
+        probe.remove()
+      } catch {
+        probeError = error.errno
       }
     }
     let counter = OutOfMemoryCounter(place: place)

@@ -70,19 +70,16 @@ public final class EventLoop {
     epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
     if epoll < 0 { throw SystemError("create the epoll descriptor", errno: errno) }
     timer = timerfd_create(CLOCK_MONOTONIC, Int32(TFD_CLOEXEC) | Int32(TFD_NONBLOCK))
-    if timer < 0 {
-      let reason = errno
-      close(epoll)
-      throw SystemError("create the timer descriptor", errno: reason)
-    }
+    if timer < 0 { throw SystemError("create the timer descriptor", errno: errno) }
     var event = epoll_event(events: Readiness.readable.rawValue, data: epoll_data_t(u64: timerNumber))
     if epoll_ctl(epoll, EPOLL_CTL_ADD, timer, &event) != 0 {
       throw SystemError("watch the timer descriptor", errno: errno)
     }
   }
 
+  // Also runs when `init` throws after the last stored property was set.
   deinit {
-    close(timer)
+    if timer >= 0 { close(timer) }
     close(epoll)
   }
 

@@ -78,7 +78,8 @@ public final class ProcessTree {
 
   // MARK: Runs
 
-  /// Takes a child that has just been started, with its pidfd, which is closed when the child has been reaped.
+  /// Takes a child that has just been started, with its pidfd, which is closed when the child has been reaped. `cgroup` is the one of
+  /// the start's request, which no other run may be in at the same time.
   public func add(_ run: RunID, _ child: SpawnedChild, tag: RunTag?, cgroup: Cgroup? = nil) {
     add(
       run, Run(main: child.pid, pidfd: child.pidfd, group: child.pid, tag: tag, cgroup: child.inCgroup ? cgroup : nil))
@@ -106,7 +107,6 @@ public final class ProcessTree {
     if let main = entry.main { mains[main] = nil }
     if let tag = entry.tag { tags[tag.value] = nil }
     if groups[entry.group] == run { groups[entry.group] = nil }
-    entry.cgroup?.remove()
   }
 
   /// The pid of a run's main process, until it has been reaped.

@@ -49,12 +49,7 @@ public final class Signals {
     self.loop = loop
     if descriptor < 0 { throw SystemError("create the signal descriptor", errno: errno) }
     let descriptor = self.descriptor
-    do {
-      registration = try loop.add(descriptor, .readable) { _ in Signals.drain(descriptor, handler) }
-    } catch {
-      close(descriptor)
-      throw error
-    }
+    registration = try loop.add(descriptor, .readable) { _ in Signals.drain(descriptor, handler) }
   }
 
   deinit {

@@ -18,4 +18,8 @@ int hive_no_new_privileges(void);
 // whether a pidfd came with it and whether memory was shared (an emulator forks instead).
 int hive_probe_clone(int *has_pidfd, int *is_shared);
 
+// The same child, born in the cgroup v2 of this directory descriptor. 0; errno; EOPNOTSUPP when the kernel started it elsewhere;
+// ECANCELED when the kernel killed it at its birth.
+int hive_probe_cgroup(int cgroup);
+
 #endif

@@ -39,4 +39,34 @@ extension Fixture {
       "starts \(count) parent \(size >> 20) MiB: median \(times[count / 2] / 1000) µs, "
         + "p99 \(times[count * 99 / 100] / 1000) µs, all started in \(Int(all.inMilliseconds)) ms")
   }
+
+  /// `bench-stop N [PROGRAM ARGUMENT…]`: N programs that wait are told to end; until all have been reaped and their trees are over.
+  func benchStop(_ arguments: [String]) throws {
+    let count = arguments.first.flatMap { Int($0) } ?? 200
+    let command = arguments.count > 1 ? Array(arguments.dropFirst()) : ["/bin/sleep", "1000"]
+    var ended = 0
+    reaper.exited = { [unowned self] run, _, status in
+      exits[run] = status
+      tree.end(run, signal: SIGTERM) { [unowned self] in
+        ended += 1
+        tree.release(run)
+      }
+    }
+    let all = try (0..<count).map { _ in try start(command) }
+    turn(for: .seconds(1))
+    let began = Clock.instant()
+    for run in all { _ = tree.signalMain(run, SIGTERM) }
+    turn("all ended") { ended == count }
+    print("stopped \(count) in \((Clock.instant() - began).inMilliseconds) ms")
+  }
+
+  /// `bench-orphans N`: a child leaves N zombies to us at once; until all are reaped.
+  func benchOrphans(_ arguments: [String]) throws {
+    let count = arguments.first.flatMap { Int($0) } ?? 5000
+    let run = try start(arguments.count > 1 ? Array(arguments.dropFirst()) : ["/bin/false"])
+    turnUntilExit(run)
+    let began = Clock.instant()
+    turn("orphans") { reaper.orphans >= UInt64(count) }
+    print("reaped \(reaper.orphans) orphans in \((Clock.instant() - began).inMilliseconds) ms after their parent")
+  }
 }

@@ -22,7 +22,8 @@ final class Fixture {
       "forkers": Fixture.forkers,
       "handover": Fixture.handover, "remaining": Fixture.remaining, "signals": Fixture.signals,
       "stopped": Fixture.stopped,
-      "cgroup": Fixture.cgroup, "threads": Fixture.threads, "bench": Fixture.bench, "group": Fixture.group,
+      "cgroup": Fixture.cgroup, "threads": Fixture.threads, "bench": Fixture.bench, "bench-stop": Fixture.benchStop,
+      "bench-orphans": Fixture.benchOrphans, "group": Fixture.group,
       "doctor": Fixture.doctor, "doctor-trace": Fixture.doctorTrace,
     ]
   }

@@ -202,19 +202,24 @@ extension Fixture {
     end(run, SIGTERM)
   }
 
-  /// `cgroup PARENT`: a run in a cgroup of its own is found and killed there, tag or not.
+  /// `cgroup`: two runs of a program, one after the other, in its cgroup are found and killed there, tag or not.
   func cgroup(_ arguments: [String]) throws {
-    let cgroup = try Cgroup(parent: arguments.first ?? "/sys/fs/cgroup/unified", name: "hivesup-test-\(getpid())")
-    let run = try shell("(setsid sh -c 'ulimit -x 7; exec env -i sleep 1000' &); exec sleep 1000", cgroup: cgroup)
-    poll("two") { cgroup.processes().count == 2 && tree.members(run).filter { $0.name == "sleep" }.count == 2 }
-    print("populated \(!cgroup.isEmpty)")
-    _ = tree.signalMain(run, SIGKILL)
-    turnUntilExit(run)
-    print("survivors \(tree.members(run).count) empty \(tree.isEmpty(run))")
-    end(run, SIGKILL)
-    print("populated \(!cgroup.isEmpty)")
-    tree.release(run)
-    print("removed \(access(cgroup.path, F_OK) != 0)")
+    guard let cgroups = ProgramCgroups(place: CgroupPlace.detect()), let cgroup = cgroups.cgroup(for: "group:a/b")
+    else {
+      return print("no cgroup can be made")
+    }
+    for _ in 0..<2 {
+      let run = try shell("(setsid sh -c 'ulimit -x 7; exec env -i sleep 1000' &); exec sleep 1000", cgroup: cgroup)
+      poll("two") { cgroup.processes().count == 2 && tree.members(run).filter { $0.name == "sleep" }.count == 2 }
+      print("populated \(!cgroup.isEmpty)")
+      _ = tree.signalMain(run, SIGKILL)
+      turnUntilExit(run)
+      print("survivors \(tree.members(run).count) empty \(tree.isEmpty(run))")
+      end(run, SIGKILL)
+      tree.release(run)
+    }
+    cgroups.remove("group:a/b")
+    print("removed \(paths.allSatisfy { access($0, F_OK) != 0 })")
   }
 
   /// A process whose first thread has ended looks like a zombie and is none. Needs python3.
