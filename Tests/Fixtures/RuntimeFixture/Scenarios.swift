@@ -204,11 +204,11 @@ extension Fixture {
 
   /// `cgroup`: two runs of a program, one after the other, in its cgroup are found and killed there, tag or not.
   func cgroup(_ arguments: [String]) throws {
-    guard let cgroups = ProgramCgroups(place: CgroupPlace.detect()), let cgroup = cgroups.cgroup(for: "group:a/b")
-    else {
-      return print("no cgroup can be made")
-    }
+    guard let cgroups = ProgramCgroups(place: CgroupPlace.detect()) else { return print("no cgroup can be made") }
+    var paths: [String] = []
     for _ in 0..<2 {
+      guard let cgroup = cgroups.cgroup(for: "group:a/b") else { return print("no cgroup can be made") }
+      paths.append(cgroup.path)
       let run = try shell("(setsid sh -c 'ulimit -x 7; exec env -i sleep 1000' &); exec sleep 1000", cgroup: cgroup)
       poll("two") { cgroup.processes().count == 2 && tree.members(run).filter { $0.name == "sleep" }.count == 2 }
       print("populated \(!cgroup.isEmpty)")
