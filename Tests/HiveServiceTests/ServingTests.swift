@@ -25,6 +25,19 @@ struct ServingTests {
     #expect(service.waitForExit() == 0)
   }
 
+  @Test func saysWhoseFaultItIsWhenThePortIsTaken() async throws {
+    let server = try await PostgresServer.withSchema("genie")
+    let first = try ServiceProcess(conninfo: server.conninfo(), inheritsSocket: false)
+    let second = try ServiceProcess(
+      conninfo: server.conninfo(), environment: ["HIVE_PORT": String(first.port)], inheritsSocket: false,
+      waitsUntilReady: false)
+    #expect(second.waitForExit() == 1)
+    #expect(second.output.contains("cannot listen on 127.0.0.1:\(first.port): Address already in use; another process"))
+    let confused = try ServiceProcess(role: "king", conninfo: "", waitsUntilReady: false)
+    #expect(confused.waitForExit() == 2)
+    #expect(confused.output.contains("HIVE_ROLE=king is not one of genie, agent"))
+  }
+
   @Test func ignoresSocketsThatAreMeantForAnother() async throws {
     let listener = try ListeningDescriptor()
     let environment = ["LISTEN_FDS": "1", "LISTEN_PID": String(getpid() + 1)]

@@ -1,3 +1,4 @@
+import Glibc
 import Hummingbird
 import HummingbirdCore
 import Logging
@@ -83,7 +84,14 @@ struct HTTPListener: Service {
     }
     switch source {
     case .bind(let host, let port):
-      return [try await bootstrap.bind(host: host, port: port, childChannelInitializer: setUp)]
+      do {
+        return [try await bootstrap.bind(host: host, port: port, childChannelInitializer: setUp)]
+      } catch let error as IOError {
+        let reason = String(cString: strerror(error.errnoCode))
+        throw ConfigurationError(
+          "cannot listen on \(host):\(port): \(reason)",
+          remedy: error.errnoCode == EADDRINUSE ? "another process has the port; set HIVE_PORT to use another" : nil)
+      }
     case .sockets(let sockets):
       var servers: [ServerChannel] = []
       for socket in sockets {

@@ -24,7 +24,7 @@ final class ServiceProcess: @unchecked Sendable {  // Unchecked: a test uses its
   /// Starts a service that inherits a fresh listening socket on loopback; returns when it says that it is ready.
   init(
     role: String = "genie", conninfo: String, environment: [String: String] = [:], inheritsSocket: Bool = true,
-    abstractNotify: Bool = false
+    abstractNotify: Bool = false, waitsUntilReady: Bool = true
   ) throws {
     guard let executable = Self.executable else { throw TestFailure("hive-service is not beside the test bundle") }
     let listener = try ListeningDescriptor()
@@ -41,12 +41,13 @@ final class ServiceProcess: @unchecked Sendable {  // Unchecked: a test uses its
       variables["LISTEN_FDNAMES"] = "api"
     } else {
       variables["HIVE_BIND"] = "127.0.0.1"
-      variables["HIVE_PORT"] = String(port)
+      variables["HIVE_PORT"] = environment["HIVE_PORT"] ?? String(port)
       listener.close()
     }
     processID = try Self.spawn(
       executable, variables, listener: inheritsSocket ? listener.descriptor : nil, log: log)
     listener.close()
+    guard waitsUntilReady else { return }
     guard try notifications.receive(within: .seconds(30)).contains("READY=1") else {
       throw TestFailure("hive-service did not become ready: \(output)")
     }
