@@ -13,7 +13,8 @@ from lab.waiting import until
 @pytest.mark.parametrize("lifetime_ms", [0, 300])
 def test_five_thousand_orphans_are_reaped(make, mode, actor, lifetime_ms):
     daemon = make(mode=mode)
-    daemon.write(ini(program("main", "/bin/sleep 1000"), program("maker", f"{actor} orphans 5000 {lifetime_ms}", autostart=False)))
+    daemon.write(ini(program("main", "/bin/sleep 1000"), program("maker", f"{actor} orphans 5000 {lifetime_ms}", autostart=False,
+                                                                  stdout_logfile="NONE", stderr_logfile="NONE")))
     with daemon:
         main = daemon.wait_state("main", "RUNNING")
         with daemon.keeps_descriptors():
@@ -69,7 +70,7 @@ def test_the_tree_of_a_dead_program_is_gone_before_it_is_started_again(make, mod
         echo up >{directory}/box
         wait
     """)
-    daemon.write(program("main", parent, startsecs=0))
+    daemon.write(program("main", parent, startsecs=0, backoff="initial:0.01, factor:1, max:0.01, jitter:0"))
     with daemon:
         for round in range(1, 6):
             box.wait_line("up", round)

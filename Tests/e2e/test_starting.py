@@ -114,13 +114,14 @@ def test_a_program_whose_file_is_missing_for_a_while_recovers_by_itself(make, mo
 
 
 @pytest.mark.parametrize("command, words", [
-    ("/nonexistent/program", "No such file"),
-    ("/etc/passwd", "Permission denied"),
+    ("/nonexistent/program", "can't find command"),
+    ("/etc/passwd", "not executable"),
 ])
 def test_what_cannot_be_executed_is_said_with_its_reason(make, mode, command, words):
     with make(program("main", command, startretries=0), mode=mode) as daemon:
         one = daemon.wait_state("main", "FATAL")
-        assert command in str(one) + daemon.text() and words in str(one) + daemon.text(), (one, daemon.text())
+        for text in (one["spawn_error"], daemon.text()):
+            assert command in text and words in text, (one, daemon.text())
 
 
 def test_retries_back_off_and_end_in_fatal(make, mode, directory):

@@ -82,8 +82,8 @@ def test_one_deadline_is_shared_by_all(make, mode, actor):
 
 
 def test_docker_stop_never_meets_its_kill(make, actor, directory):
-    """The deadline of etc/genie, 9 s, with a program that hears nothing and one that needs 3 s after it: both are done within
-    docker's 10 s, and the one that can end by itself does."""
+    """The deadline of etc/genie, 9 s, with a program that hears nothing above one that needs a second: each has its share of the
+    deadline, so that the database still closes by itself, and all is over within docker's 10 s."""
     daemon = make(mode="pid1")
     box = daemon.mailbox()
     daemon.write(ini(
@@ -95,7 +95,7 @@ def test_docker_stop_never_meets_its_kill(make, actor, directory):
         box.wait_line("start db")
         until(lambda: "deaf" in daemon.control.get("/v1/logs/api").body.decode(), "deaf")
         status, seconds = daemon.stop(timeout=10)
-        assert status == 70 and 5 <= seconds < 9.5, (status, seconds)
+        assert status == 70 and 1 <= seconds < 9.5, (status, seconds)
         assert box.all()[-1] == "closed"
 
 
