@@ -47,7 +47,7 @@ final class HTTPConnection {
   private var state = State.reading
   private var reader: HTTPRequestReader
   private var framing = HTTPResponse.Framing()
-  private var responder: HTTPResponder?
+  private weak var responder: HTTPResponder?
   private var output: [UInt8] = []
   private var sent = 0
   private var wasRefused = false

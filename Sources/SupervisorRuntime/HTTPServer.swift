@@ -133,8 +133,8 @@ public final class HTTPServer {
 
 /// The answer to one request: given now, later, or as a stream.
 ///
-/// When the client goes away first, `onDisconnect` is called and everything else does nothing. A responder that is dropped without an
-/// answer leaves its client to the end of its connection's life, so answer every request.
+/// Keep it until the answer has ended. One that is dropped before that answers 500, or ends its stream, so that no client and no place
+/// among the connections is lost. When the client goes away first, `onDisconnect` is called and everything else does nothing.
 public final class HTTPResponder {
   /// Who asks, on a unix socket.
   public let peer: PeerCredentials?
@@ -147,6 +147,15 @@ public final class HTTPResponder {
   init(connection: HTTPConnection, peer: PeerCredentials?) {
     self.connection = connection
     self.peer = peer
+  }
+
+  deinit {
+    guard let connection else { return }
+    if isStreaming {
+      connection.endStream()
+    } else {
+      connection.respond(.text("the request was not answered\n", status: 500))
+    }
   }
 
   /// Whether the client still waits for (more of) the answer.

@@ -4,12 +4,12 @@ import Glibc
 import SupervisorCore
 
 /// What a dialogue makes of the other side.
-struct ProbeVerdict: Equatable {
+struct DialogueVerdict: Equatable {
   var passed: Bool
   var detail: String
 
-  static func pass(_ detail: String = "") -> ProbeVerdict { ProbeVerdict(passed: true, detail: detail) }
-  static func fail(_ detail: String) -> ProbeVerdict { ProbeVerdict(passed: false, detail: detail) }
+  static func pass(_ detail: String = "") -> DialogueVerdict { DialogueVerdict(passed: true, detail: detail) }
+  static func fail(_ detail: String) -> DialogueVerdict { DialogueVerdict(passed: false, detail: detail) }
 }
 
 /// What comes next in a dialogue.
@@ -17,11 +17,11 @@ enum ProbeStep: Equatable {
   /// More must be read.
   case more
   /// Decided; `farewell` is sent before the connection is closed.
-  case decided(ProbeVerdict, farewell: [UInt8] = [])
+  case decided(DialogueVerdict, farewell: [UInt8] = [])
   /// Decided and told at once, but the rest of the answer is read for a moment, so that the other side can finish writing it.
-  case settled(ProbeVerdict)
+  case settled(DialogueVerdict)
   /// Decided, but what comes within a moment may improve the detail.
-  case likely(ProbeVerdict)
+  case likely(DialogueVerdict)
 }
 
 /// One side of a conversation, without I/O: what to say, and what to make of the answer.
@@ -33,7 +33,7 @@ protocol ProbeDialogue {
   /// Called with what the other side sent, in pieces of any size.
   mutating func received(_ bytes: UnsafeRawBufferPointer) -> ProbeStep
   /// The other side closed the connection.
-  mutating func ended() -> ProbeVerdict
+  mutating func ended() -> DialogueVerdict
 }
 
 /// `tcp` and `unix`: that somebody listens is all there is to know.
@@ -41,7 +41,7 @@ struct ConnectDialogue: ProbeDialogue {
   mutating func opening() -> [UInt8] { [] }
   mutating func connected() -> ProbeStep { .decided(.pass()) }
   mutating func received(_ bytes: UnsafeRawBufferPointer) -> ProbeStep { .decided(.pass()) }
-  mutating func ended() -> ProbeVerdict { .pass() }
+  mutating func ended() -> DialogueVerdict { .pass() }
 }
 
 /// Holds one dialogue over one socket. It keeps itself alive until it is done.
@@ -67,7 +67,7 @@ final class ProbeConnection {
   private var isTold = false
   private var isOver = false
   private var unsent: [UInt8] = []
-  private var likely: ProbeVerdict?
+  private var likely: DialogueVerdict?
   private var read = 0
 
   init(
@@ -158,7 +158,7 @@ final class ProbeConnection {
     let count = Glibc.read(descriptor, &buffer, buffer.count)
     if count < 0 && (errno == EAGAIN || errno == EINTR) { return }
     if count <= 0 {
-      let verdict = count < 0 ? ProbeVerdict.fail("\(address.text): \(errorText(errno))") : dialogue.ended()
+      let verdict = count < 0 ? DialogueVerdict.fail("\(address.text): \(errorText(errno))") : dialogue.ended()
       tell(likely ?? verdict)
       finish()
       return
@@ -221,7 +221,7 @@ final class ProbeConnection {
     }
   }
 
-  private func tell(_ verdict: ProbeVerdict) {
+  private func tell(_ verdict: DialogueVerdict) {
     guard !isTold else { return }
     isTold = true
     if let timer { loop.cancel(timer) }

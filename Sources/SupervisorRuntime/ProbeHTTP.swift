@@ -67,7 +67,7 @@ struct HTTPDialogue: ProbeDialogue {
     return .more
   }
 
-  mutating func ended() -> ProbeVerdict {
+  mutating func ended() -> DialogueVerdict {
     if let failure { return .fail(detail(failure)) }
     return .fail(
       head.isEmpty ? "the connection was closed without an answer" : "the connection was closed within the headers")
@@ -75,7 +75,7 @@ struct HTTPDialogue: ProbeDialogue {
 
   private mutating func describe(with bytes: UnsafeRawBufferPointer) -> ProbeStep {
     body.append(contentsOf: bytes.prefix(max(0, HTTPDialogue.longestBody - body.count)))
-    let verdict = ProbeVerdict.fail(detail(failure ?? ""))
+    let verdict = DialogueVerdict.fail(detail(failure ?? ""))
     let isComplete = body.count >= HTTPDialogue.longestBody || text.contains(0x0a)
     return isComplete ? .decided(verdict) : .likely(verdict)
   }

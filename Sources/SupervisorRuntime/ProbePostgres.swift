@@ -71,7 +71,7 @@ struct PostgresDialogue: ProbeDialogue {
     return .more
   }
 
-  mutating func ended() -> ProbeVerdict {
+  mutating func ended() -> DialogueVerdict {
     if input.first == UInt8(ascii: "E") { return oldError() }
     return .fail(
       isAuthenticated
@@ -112,14 +112,14 @@ struct PostgresDialogue: ProbeDialogue {
     }
   }
 
-  private func oldError() -> ProbeVerdict {
+  private func oldError() -> DialogueVerdict {
     let text = printableLine(input.dropFirst().prefix { $0 != 0 }, limit: 200)
     return .fail(text.isEmpty ? PostgresDialogue.garbage : text)
   }
 
   /// What an ErrorResponse means. As PQping has it, any error but "cannot connect now" comes from a server that takes connections;
   /// beyond it, a server that is being shut down, is out of memory or disk, or cannot read its files is not ready either.
-  private static func judge(_ body: ArraySlice<UInt8>) -> ProbeVerdict {
+  private static func judge(_ body: ArraySlice<UInt8>) -> DialogueVerdict {
     var code = ""
     var text = ""
     var rest = body

@@ -40,6 +40,8 @@ private final class Fixture {
       if request.segments.first == "stream" {
         responder.stream(.text("begin\n"), overflow: Array("[too slow]\n".utf8))
       }
+    case "forget": break
+    case "forgetstream": responder.stream(.text("begin\n"))
     case "big": responder.respond(.text(String(repeating: "x", count: 4 << 20)))
     default: responder.respond(.text("you said \(request.target)\n"))
     }
@@ -302,6 +304,17 @@ struct HTTPServerTests {
     #expect(old.waitForEnd(fixture.loop))
     #expect(old.text.hasSuffix("\r\n\r\nbegin\nmore\n"))
     #expect(fixture.disconnected == 0)
+  }
+
+  @Test(
+    "a request that nobody answers is answered with 500, a stream that nobody keeps ends, and the connection goes on")
+  func forgotten() throws {
+    let fixture = try Fixture()
+    let client = try fixture.client()
+    client.say(fixture.get("/forget") + fixture.get("/forgetstream") + fixture.get("/after"))
+    #expect(client.waitFor("you said /after", fixture.loop))
+    #expect(client.text.hasPrefix("HTTP/1.1 500 "))
+    #expect(client.text.contains("6\r\nbegin\n\r\n0\r\n\r\nHTTP/1.1 200"))
   }
 
   @Test("a stream that stands still is no reason to close it")

@@ -220,8 +220,14 @@ struct ListenerTests {
       var limit = rlimit(rlim_cur: 256, rlim_max: 256)
       guard setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { exit(2) }
       acceptor.start()
+      var hoard: [Int32] = []
+      while let taken = Optional(dup(0)), taken >= 0 { hoard.append(taken) }
+      // The runtime's own threads may snatch the one that is free for a moment: they are given another one, up to three times.
+      for _ in 0..<4 where !loop.turns(within: .seconds(3), until: { answered == 20 }) {
+        if let given = hoard.popLast() { close(given) }
+      }
+      guard answered == 20, hoard.count > 100 else { exit(3) }
       while dup(0) >= 0 {}
-      guard loop.turns(within: .seconds(20), until: { answered == 20 }) else { exit(3) }
       // With the reserve taken away by somebody else, accepting pauses instead of spinning.
       let hoarder = Acceptor(loop: loop, listener: listener.descriptor) { close($0) }
       hoarder.start()

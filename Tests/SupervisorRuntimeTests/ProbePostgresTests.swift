@@ -155,7 +155,7 @@ struct ProbePostgresTests {
   }
 
   /// Feeds an answer in pieces; what the dialogue makes of it.
-  private func verdict(_ bytes: [UInt8], pieces: inout SeededGenerator) -> ProbeVerdict {
+  private func verdict(_ bytes: [UInt8], pieces: inout SeededGenerator) -> DialogueVerdict {
     var dialogue = PostgresDialogue(user: "u", database: "d")
     _ = dialogue.opening()
     var rest = bytes[...]

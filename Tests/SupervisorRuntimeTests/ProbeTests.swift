@@ -300,6 +300,37 @@ struct ProbeTests {
     #expect(request.hasPrefix("GET /live?x=1DELETE/HTTP/1.1 HTTP/1.1\r\nHost: aX:y\r\n"))
   }
 
+  @Test("no answer makes the reader trap or grow", arguments: 0..<4)
+  func httpFuzz(seed: Int) {
+    var generator = SeededGenerator(seed: UInt64(seed))
+    let words = [
+      "HTTP/1.1 ", "200", " 503 ", "OK", "\r\n", "\r\n\r\n", "\n\n", "Transfer-Encoding: chunked",
+      "X-Hivesup-Fallback: 1", ":", "ffff",
+      "7fffffffffffffff", "-1", "100 Continue", "\u{0}", "é",
+    ]
+    for _ in 0..<5000 {
+      var dialogue = HTTPDialogue(host: "h", target: "/")
+      var rest = Array("HTTP/1.1 ".utf8).prefix(Int.random(in: 0...9, using: &generator)) + []
+      for _ in 0..<Int.random(in: 0...20, using: &generator) {
+        rest += Array((words.randomElement(using: &generator) ?? "").utf8)
+        if Int.random(in: 0...9, using: &generator) == 0 { rest.append(UInt8.random(in: 0...255, using: &generator)) }
+      }
+      var verdict: DialogueVerdict?
+      while verdict == nil, !rest.isEmpty {
+        let length = min(rest.count, Int.random(in: 1...40, using: &generator))
+        let step = rest.prefix(length).withUnsafeBytes { dialogue.received($0) }
+        switch step {
+        case .decided(let decided, _), .settled(let decided): verdict = decided
+        case .likely, .more: break
+        }
+        rest = rest.dropFirst(length)
+      }
+      let final = verdict ?? dialogue.ended()
+      #expect(final.detail.utf8.count < 400)
+      #expect(!final.detail.utf8.contains { $0 < 0x20 })
+    }
+  }
+
   // MARK: exec
 
   @Test("exec passes with status 0 only, and says how it ended")
