@@ -11,9 +11,10 @@ public struct Interval: Comparable, Hashable, Sendable {
   /// No time at all.
   public static let zero = Interval(nanoseconds: 0)
 
-  /// An interval of whole or fractional seconds; saturates instead of overflowing.
+  /// An interval of whole or fractional seconds; saturates instead of overflowing. What is no number is no time.
   public static func seconds(_ seconds: Double) -> Interval {
     let nanoseconds = seconds * 1e9
+    if nanoseconds.isNaN { return .zero }
     if nanoseconds >= 9.2e18 { return Interval(nanoseconds: .max) }
     if nanoseconds <= -9.2e18 { return Interval(nanoseconds: .min) }
     return Interval(nanoseconds: Int64(nanoseconds.rounded()))
