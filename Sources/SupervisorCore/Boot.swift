@@ -150,7 +150,7 @@ extension Supervisor {
   func satisfies(_ i: Int, _ condition: Dependency.Condition) -> Bool {
     let state = records[i].state
     switch condition {
-    case .started: return (state == .starting || state == .running) && records[i].pid != 0
+    case .started: return (state == .starting || state == .running) && records[i].isSignalTaker
     case .ready: return records[i].runsToCompletion ? records[i].isCompleted : state == .running && records[i].isReady
     case .completed: return records[i].isCompleted
     case .healthy:

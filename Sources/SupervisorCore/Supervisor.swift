@@ -289,7 +289,10 @@ public struct Supervisor: Sendable {
     for i in records.indices { indexOf[records[i].id] = i }
     let specs = records.map(\.spec)
     names = ProgramNames(specs)
-    let resolved = specs.map { program in program.dependencies.map { names.dependency($0.program) } }
+    // What is on its way out of the configuration satisfies nobody any more.
+    let resolved = specs.map { program in
+      program.dependencies.map { names.dependency($0.program).filter { !records[$0].isRemoving } }
+    }
     for i in records.indices { records[i].dependents = [] }
     for i in records.indices {
       records[i].dependencies = zip(resolved[i], specs[i].dependencies).map {

@@ -232,9 +232,9 @@ struct SimulationTests {
   /// Four parts, so that they can run side by side.
   @Test(arguments: 0..<4) func randomWalksKeepEveryInvariantAndEnd(part: Int) {
     var steps = 0
-    for number in 0..<400 {
+    for number in 0..<1200 {
       steps += walk(seed: UInt64(part * 100_000 + number))
     }
-    #expect(steps > 10_000, "the walks are long enough to mean something: \(steps) events")
+    #expect(steps > 40_000, "the walks are long enough to mean something: \(steps) events")
   }
 }

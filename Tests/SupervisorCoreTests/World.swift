@@ -176,6 +176,12 @@ final class World {
     return id
   }
 
+  /// What a request is answered at once. nil: it waits.
+  func ask(_ command: Command) -> CommandResult? {
+    let id = request(command)
+    return answers[id]
+  }
+
   func signal(_ signal: Int32) { send(.signalReceived(signal, pid: 0, uid: 0)) }
   func id(_ name: String) -> ProgramID { core.resolve(name)?.first ?? ProgramID(0) }
   func state(_ name: String) -> ProcessState? { core.snapshot(of: id(name), at: now)?.state }
