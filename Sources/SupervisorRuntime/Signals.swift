@@ -32,7 +32,8 @@ public final class Signals {
     SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGKILL, SIGSTOP, SIGPIPE,
   ]
 
-  /// All signals that the supervisor takes: 1…31 without the untouchable ones, and the real-time signals that glibc leaves free.
+  /// All signals that the supervisor takes: 1…31 without the untouchable ones, and the real-time signals that glibc leaves free. (Those
+  /// that it does not are blocked and stay pending.)
   public static var all: [Int32] { (1...64).filter { !untouchable.contains($0) && !(32...33).contains($0) } }
 
   /// Blocks `numbers` in this thread, of which there must be no other yet, and calls `handler` in the loop for each that arrives.
@@ -44,6 +45,7 @@ public final class Signals {
     sigemptyset(&set)
     for number in numbers { sigaddset(&set, number) }
     if pthread_sigmask(SIG_BLOCK, &set, nil) != 0 { throw SystemError("block the signals", errno: EINVAL) }
+    _ = hive_block_reserved_signals()
     _ = hive_ignore_signal(SIGPIPE)
     descriptor = signalfd(-1, &set, Int32(SFD_CLOEXEC) | Int32(SFD_NONBLOCK))
     self.loop = loop
