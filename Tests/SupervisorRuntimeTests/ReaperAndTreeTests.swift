@@ -146,6 +146,29 @@ struct ProcessTreeTests {
   @Test("A signal to the group reaches the group, and its number is not used after its leader was reaped")
   func group() throws { #expect(try fixture("group") == ["group 0", "gone true main true"]) }
 
+  /// Where PostgreSQL's programs are.
+  static let postgres: String? = {
+    var place = glob_t()
+    defer { globfree(&place) }
+    let given = getenv("HIVE_PG_BINDIR").map { String(cString: $0) }
+    if let given, access("\(given)/initdb", X_OK) == 0 { return given }
+    guard glob("/usr/lib/postgresql/*/bin", 0, nil, &place) == 0, place.gl_pathc > 0 else { return nil }
+    return place.gl_pathv[Int(place.gl_pathc) - 1].map { String(cString: $0) }
+  }()
+
+  @Test(
+    "A hung process of PostgreSQL, which left group, session and environment, is known after kill -9 of the postmaster",
+    .enabled(if: isRoot && postgres != nil, "needs root and PostgreSQL"))
+  func survivorsOfPostgres() throws {
+    let directory = try ScratchDirectory.shared()
+    chown(directory.path, 65534, 65534)
+    #expect(
+      try fixture("postgres", try #require(Self.postgres), directory.path, "65534")
+        == [
+          "left group and session true", "survivor true owner true", "left 0 empty true",
+        ])
+  }
+
   /// The first cgroup v2 directory here in which directories can be made.
   static let writableCgroup: String? = {
     guard let place = CgroupPlace.detect().unified else { return nil }

@@ -276,4 +276,32 @@ extension Fixture {
     print("same \(before == after)")
     if before != after { print(before, after) }
   }
+
+  /// `postgres BINDIR DIRECTORY USER`: PostgreSQL's processes each make a session of their own and write over their environment. After
+  /// kill -9 of the postmaster, one that hangs is found and ended.
+  func postgres(_ arguments: [String]) throws {
+    guard arguments.count == 3 else { return print("usage: postgres BINDIR DIRECTORY USER") }
+    let (binaries, directory, user) = (arguments[0], arguments[1], arguments[2])
+    let data = "\(directory)/data"
+    let initdb = try start(["\(binaries)/initdb", "--no-sync", "--auth=trust", "-D", data], user: user)
+    turn("initdb") { exits[initdb] != nil }
+    guard exits[initdb] == .exited(0) else { return print("cannot initdb: \(String(describing: exits[initdb]))") }
+    let run = try start(
+      [
+        "\(binaries)/postgres", "-D", data, "-c", "fsync=off", "-c", "listen_addresses=", "-c",
+        "unix_socket_directories=\(directory)",
+      ], user: user)
+    poll("the server") { access("\(directory)/.s.PGSQL.5432", F_OK) == 0 && tree.members(run).count >= 5 }
+    guard let main = tree.pid(of: run) else { return print("never: pid") }
+    let processes = tree.members(run)
+    let leavers = processes.filter { $0.pid != main && $0.group != main && $0.session == $0.pid }
+    print("left group and session \(leavers.count == processes.count - 1)")
+    guard let hung = leavers.first else { return print("never: a process of the server") }
+    kill(hung.pid, SIGSTOP)
+    _ = tree.signalMain(run, SIGKILL)
+    turnUntilExit(run)
+    poll("the others' end") { tree.members(run).count == 1 }
+    print("survivor \(tree.members(run).map(\.pid) == [hung.pid]) owner \(tree.run(containing: hung.pid) == run)")
+    end(run, SIGQUIT)
+  }
 }
