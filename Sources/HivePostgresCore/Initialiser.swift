@@ -85,6 +85,9 @@ public struct Initialiser {
 
   private func initialise(_ placement: Survey.Placement) throws(Failure) {
     let staging = placement == .rename ? volume.staging : volume.inPlaceStaging
+    if let password = workspace.settings.image.password {
+      try Password.check(password, role: workspace.settings.image.superuser, name: "POSTGRES_PASSWORD")
+    }
     try discard(volume.staging)
     try discard(volume.inPlaceStaging)
     let (free, _) = try FileSystem.freeBytes(volume.root)

@@ -14,7 +14,8 @@ public struct Migrator {
   private let role: Role
   private let volume: Volume
   private let superuser: String
-  private let password: String
+  /// nil: made and kept by `run`.
+  private let givenPassword: String?
   private let migrations: [Migration]
   private var console: Console { workspace.console }
 
@@ -24,7 +25,7 @@ public struct Migrator {
     role = try workspace.settings.requiredRole()
     let settings = workspace.settings
     migrations = try Migration.read(Path.join(workspace.configurationDirectory(), "sql"))
-    let given = try PasswordSource(settings: settings, role: role).read()
+    givenPassword = try PasswordSource(settings: settings, role: role).read()
     try workspace.user.become()
     umask(0o077)
     let own = Path.join(settings.volume, Volume.privateName)
@@ -34,12 +35,6 @@ public struct Migrator {
     }
     volume = try Volume(settings: settings, state: state)
     superuser = state.superuser
-    if let given {
-      password = given
-    } else {
-      password = try PasswordSource.generated(
-        at: settings.passwordFile ?? volume.password, role: role, workspace.console)
-    }
   }
 
   /// Does what is missing.
@@ -131,12 +126,24 @@ public struct Migrator {
 
   /// The server gets a verifier made here: the password itself is in no statement, log or memory of the server.
   private func setPassword(_ server: SQLConnection) throws(SQLFailure) {
+    let password = try self.password()
     let stored = try server.query("SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = $1", [role.owner])
     if let text = stored.first?.first ?? nil, let verifier = ScramVerifier(text), verifier.matches(password) { return }
     let verifier = try server.verifier(password: password, role: role.owner)
     try server.query(
       "ALTER ROLE \(SQLConnection.identifier(role.owner)) PASSWORD \(SQLConnection.literal(verifier))")
     console.info("set the password of \(role.owner)")
+  }
+
+  /// Made under the advisory lock: of two runs only one makes it.
+  private func password() throws(SQLFailure) -> String {
+    if let givenPassword { return givenPassword }
+    do throws(Failure) {
+      let path = workspace.settings.passwordFile ?? volume.password
+      return try PasswordSource.generated(at: path, role: role, console)
+    } catch {
+      throw SQLFailure(error)
+    }
   }
 
   // MARK: Database

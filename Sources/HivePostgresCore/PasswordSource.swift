@@ -19,7 +19,7 @@ struct PasswordSource {
     return password
   }
 
-  /// Reads the file, or makes it with a random password.
+  /// Reads the file, or makes it with a random password. One at a time: the caller has a lock.
   static func generated(at path: String, role: Role, _ console: Console) throws(Failure) -> String {
     if let password = try FileSystem.readText(path)?.trimmingTrailingNewlines {
       try Password.check(password, role: role.owner, name: path)
@@ -38,7 +38,6 @@ struct PasswordSource {
         remedy: "give a place that can be written in HIVE_DB_PASSWORD_FILE, or the file itself")
     }
     console.info("made a password for \(role.owner) in \(path)")
-    // Another run may have been faster: what the file says is what counts.
-    return try FileSystem.readText(path)?.trimmingTrailingNewlines ?? password
+    return password
   }
 }

@@ -82,6 +82,15 @@ public struct Settings: Sendable {
     public var walDirectory: String?
     /// Where the scripts are.
     public var scriptDirectory: String
+
+    fileprivate init(_ reader: EnvironmentReader) throws(Failure) {
+      superuser = try reader.secret("POSTGRES_USER") ?? "postgres"
+      database = try reader.secret("POSTGRES_DB") ?? superuser
+      password = try reader.secret("POSTGRES_PASSWORD")
+      initdbArguments = try ShellWords.split(try reader.secret("POSTGRES_INITDB_ARGS") ?? "")
+      walDirectory = reader.path("POSTGRES_INITDB_WALDIR")
+      scriptDirectory = reader.path("HIVE_INITDB_SCRIPTS") ?? "/docker-entrypoint-initdb.d"
+    }
   }
 
   private static let secrets: Set<String> = [
@@ -91,8 +100,11 @@ public struct Settings: Sendable {
   ]
 
   /// Reads the environment. Throws for what cannot be meant.
-  public init(environment: [String: String], workingDirectory: String) throws(Failure) {
-    let reader = Reader(environment: environment, directory: workingDirectory)
+  ///
+  /// The official image's variables count at the first start only: without `firstStart` they are not looked at, nor are the files
+  /// that some of them name, which only root may be able to read.
+  public init(environment: [String: String], workingDirectory: String, firstStart: Bool) throws(Failure) {
+    let reader = EnvironmentReader(environment: environment, directory: workingDirectory)
     if let name = reader.text("HIVE_ROLE") {
       guard let role = Role(rawValue: name) else {
         throw Failure(.usage, "cannot use HIVE_ROLE=\(name): there is no such role", remedy: "give genie or agent")
@@ -109,7 +121,7 @@ public struct Settings: Sendable {
     serviceUser = reader.text("HIVE_POSTGRES_USER") ?? "postgres"
     password = reader.text("HIVE_DB_PASSWORD")
     passwordFile = reader.path("HIVE_DB_PASSWORD_FILE")
-    if password != nil && passwordFile != nil { throw Reader.both("HIVE_DB_PASSWORD") }
+    if password != nil && passwordFile != nil { throw EnvironmentReader.both("HIVE_DB_PASSWORD") }
     lockTimeout = .seconds(try reader.integer("HIVE_LOCK_TIMEOUT", 0...3600) ?? 10)
     readyTimeout = .seconds(try reader.integer("HIVE_READY_TIMEOUT", 1...86400) ?? 60)
     monitorInterval = .seconds(try reader.integer("HIVE_MONITOR_INTERVAL", 1...3600) ?? 2)
@@ -118,13 +130,7 @@ public struct Settings: Sendable {
     quarantine = try reader.flag("HIVESUP_QUARANTINE")
     keepFailed = try reader.flag("HIVESUP_KEEP_FAILED")
     sourceScripts = try reader.flag("HIVESUP_INITDB_SOURCE")
-    let superuser = try reader.secret("POSTGRES_USER") ?? "postgres"
-    image = ImageSettings(
-      password: try reader.secret("POSTGRES_PASSWORD"), superuser: superuser,
-      database: try reader.secret("POSTGRES_DB") ?? superuser,
-      initdbArguments: try ShellWords.split(try reader.secret("POSTGRES_INITDB_ARGS") ?? ""),
-      walDirectory: reader.path("POSTGRES_INITDB_WALDIR"),
-      scriptDirectory: reader.path("HIVE_INITDB_SCRIPTS") ?? "/docker-entrypoint-initdb.d")
+    image = try ImageSettings(firstStart ? reader : EnvironmentReader(environment: [:], directory: workingDirectory))
     overrides = try Settings.overrides(reader)
 
     var children = environment.filter { name, _ in
@@ -163,9 +169,6 @@ public struct Settings: Sendable {
         .usage, "cannot use POSTGRES_USER=\(image.superuser): names that start with pg_ are PostgreSQL's own",
         remedy: "give another name")
     }
-    if let password = image.password {
-      try Password.check(password, role: image.superuser, name: "POSTGRES_PASSWORD")
-    }
   }
 
   /// The server's socket.
@@ -180,7 +183,7 @@ public struct Settings: Sendable {
     return role
   }
 
-  private static func overrides(_ reader: Reader) throws(Failure) -> [(name: String, value: String)] {
+  private static func overrides(_ reader: EnvironmentReader) throws(Failure) -> [(name: String, value: String)] {
     var found: [(name: String, value: String)] = []
     let memory = [
       ("POSTGRES_SHARED_BUFFERS", "shared_buffers"), ("POSTGRES_EFFECTIVE_CACHE_SIZE", "effective_cache_size"),
@@ -202,55 +205,6 @@ public struct Settings: Sendable {
     }
     return found
   }
-
-  private struct Reader {
-    let environment: [String: String]
-    let directory: String
-
-    /// An empty variable counts as unset, as compose files pass them.
-    func text(_ name: String) -> String? {
-      guard let value = environment[name], !value.isEmpty else { return nil }
-      return value
-    }
-
-    func path(_ name: String) -> String? { text(name).map { Path.absolute($0, from: directory) } }
-
-    func integer(_ name: String, _ range: ClosedRange<Int>) throws(Failure) -> Int? {
-      guard let value = text(name) else { return nil }
-      guard let number = Int(value), range.contains(number) else {
-        throw Failure(
-          .usage, "cannot use \(name)=\(value): it is no whole number from \(range.lowerBound) to \(range.upperBound)",
-          remedy: "give one, or unset it")
-      }
-      return number
-    }
-
-    func flag(_ name: String) throws(Failure) -> Bool {
-      switch text(name)?.lowercased() {
-      case nil, "0", "false", "no", "off": return false
-      case "1", "true", "yes", "on": return true
-      case let value:
-        throw Failure(.usage, "cannot use \(name)=\(value ?? ""): it is neither 1 nor 0", remedy: "give 1 or unset it")
-      }
-    }
-
-    /// A variable, or the content of the file that `NAME_FILE` names, without its trailing newlines.
-    func secret(_ name: String) throws(Failure) -> String? {
-      let direct = text(name)
-      guard let file = path("\(name)_FILE") else { return direct }
-      guard direct == nil else { throw Reader.both(name) }
-      guard let content = try FileSystem.readText(file) else {
-        throw Failure(
-          .usage, "cannot read \(name)_FILE=\(file): there is no such file",
-          remedy: "mount the secret, or unset the variable")
-      }
-      return content.trimmingTrailingNewlines
-    }
-
-    static func both(_ name: String) -> Failure {
-      Failure(.usage, "cannot choose between \(name) and \(name)_FILE: both are set", remedy: "unset one of them")
-    }
-  }
 }
 
 extension String {
@@ -259,5 +213,55 @@ extension String {
     var bytes = Array(utf8)
     while let last = bytes.last, last == 0x0A || last == 0x0D { bytes.removeLast() }
     return String(decoding: bytes, as: UTF8.self)
+  }
+}
+
+/// Variables, each kind read in one way.
+private struct EnvironmentReader {
+  let environment: [String: String]
+  let directory: String
+
+  /// An empty variable counts as unset, as compose files pass them.
+  func text(_ name: String) -> String? {
+    guard let value = environment[name], !value.isEmpty else { return nil }
+    return value
+  }
+
+  func path(_ name: String) -> String? { text(name).map { Path.absolute($0, from: directory) } }
+
+  func integer(_ name: String, _ range: ClosedRange<Int>) throws(Failure) -> Int? {
+    guard let value = text(name) else { return nil }
+    guard let number = Int(value), range.contains(number) else {
+      throw Failure(
+        .usage, "cannot use \(name)=\(value): it is no whole number from \(range.lowerBound) to \(range.upperBound)",
+        remedy: "give one, or unset it")
+    }
+    return number
+  }
+
+  func flag(_ name: String) throws(Failure) -> Bool {
+    switch text(name)?.lowercased() {
+    case nil, "0", "false", "no", "off": return false
+    case "1", "true", "yes", "on": return true
+    case let value:
+      throw Failure(.usage, "cannot use \(name)=\(value ?? ""): it is neither 1 nor 0", remedy: "give 1 or unset it")
+    }
+  }
+
+  /// A variable, or the content of the file that `NAME_FILE` names, without its trailing newlines.
+  func secret(_ name: String) throws(Failure) -> String? {
+    let direct = text(name)
+    guard let file = path("\(name)_FILE") else { return direct }
+    guard direct == nil else { throw EnvironmentReader.both(name) }
+    guard let content = try FileSystem.readText(file) else {
+      throw Failure(
+        .usage, "cannot read \(name)_FILE=\(file): there is no such file",
+        remedy: "mount the secret, or unset the variable")
+    }
+    return content.trimmingTrailingNewlines
+  }
+
+  static func both(_ name: String) -> Failure {
+    Failure(.usage, "cannot choose between \(name) and \(name)_FILE: both are set", remedy: "unset one of them")
   }
 }

@@ -148,7 +148,8 @@ struct Survivors {
           remedy: "stop that first (kill -INT \(content.pid)), or give another HIVE_PG_PORT or HIVE_RUN_DIR")
       }
       reason =
-        info.isDead ? "process \(content.pid) is dead" : "process \(content.pid) is \(ProcessTable.command(content.pid))"
+        info.isDead
+        ? "process \(content.pid) is dead" : "process \(content.pid) is \(ProcessTable.command(content.pid))"
     }
     workspace.console.warning("removing a stale \(path): \(reason)")
     guard unlink(path) == 0 || errno == ENOENT else { throw .system("remove \(path)", errno) }

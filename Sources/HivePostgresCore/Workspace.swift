@@ -124,8 +124,24 @@ public struct Workspace: Sendable {
     }
   }
 
+  /// A directory above that the user may not enter: nothing below it can be given to him.
+  private func checkWay(to path: String, _ variable: String) throws(Failure) {
+    var directory = "/"
+    for part in path.split(separator: "/").dropLast() {
+      directory = Path.join(directory, String(part))
+      guard access(directory, F_OK) == 0 else { return }
+      guard access(directory, X_OK) == 0 else {
+        throw Failure(
+          .unusable, "cannot reach \(path): \(user.name) may not enter \(directory)",
+          remedy: "give a \(variable) elsewhere, or run chmod o+x \(ShellWords.quote(directory))")
+      }
+    }
+  }
+
   private func prepareAsUser() throws(Failure) {
     let volume = settings.volume
+    try checkWay(to: volume, "HIVE_DATA")
+    try checkWay(to: settings.runDirectory, "HIVE_RUN_DIR")
     do throws(Failure) {
       try FileSystem.makeDirectories(volume, mode: 0o700)
     } catch  where error.status == .unusable {

@@ -25,7 +25,8 @@ enum Command: String, CaseIterable {
   func run(_ console: Console) throws(Failure) {
     let interruption = try Interruption.block()
     let environment = ProcessEnvironment.current
-    let settings = try Settings(environment: environment, workingDirectory: ProcessEnvironment.workingDirectory)
+    let settings = try Settings(
+      environment: environment, workingDirectory: ProcessEnvironment.workingDirectory, firstStart: self == .initialise)
     let executable = ProcessEnvironment.executable
     func workspace() throws(Failure) -> Workspace {
       try Workspace(settings: settings, executable: executable, console: console, interruption: interruption)

@@ -171,7 +171,8 @@ import Testing
         try DecisionTests.make(item.tree, at: item.path.isEmpty ? root : root + "/" + item.path)
         var environment = ["HIVE_DATA": root]
         environment["PGDATA"] = item.given.map { root + "/" + $0 }
-        let volume = try Volume(settings: Settings(environment: environment, workingDirectory: "/"), state: nil)
+        let volume = try Volume(
+          settings: Settings(environment: environment, workingDirectory: "/", firstStart: false), state: nil)
         let survey = try Survey.take(volume, state: nil, control: DecisionTests.control)
         let decision = survey.decide(volume: volume, installation: DecisionTests.installation, quarantine: false)
         #expect(DecisionTests.name(decision) == item.expected, "\(item)")
@@ -184,10 +185,10 @@ import Testing
 
   @Test func whereAClusterWasLeftIsRemembered() throws {
     let state = DecisionTests.state(.adopted, "/v/old")
-    let settings = try Settings(environment: ["HIVE_DATA": "/v"], workingDirectory: "/")
+    let settings = try Settings(environment: ["HIVE_DATA": "/v"], workingDirectory: "/", firstStart: false)
     #expect(try Volume(settings: settings, state: state).dataDirectory == "/v/old")
     // The volume is mounted elsewhere now: what was recorded says nothing.
-    let moved = try Settings(environment: ["HIVE_DATA": "/w"], workingDirectory: "/")
+    let moved = try Settings(environment: ["HIVE_DATA": "/w"], workingDirectory: "/", firstStart: false)
     #expect(try Volume(settings: moved, state: state).dataDirectory == "/w/pgdata")
   }
 }

@@ -276,6 +276,15 @@ struct AdoptionTests {
     #expect(result.output.contains("chown -R \(uid):\(gid) \(sandbox.volume)"), "\(result.output)")
   }
 
+  @Test func aVolumeOutOfReachIsNamedWithItsClosedDirectory() throws {
+    guard Harness.isRoot else { return }
+    let sandbox = try Sandbox()
+    try FileSystem.makeDirectories(sandbox.root + "/closed", mode: 0o700)
+    let result = try sandbox.hive("init", ["HIVE_DATA": sandbox.root + "/closed/v"])
+    #expect(result.ending == .exited(73), "\(result.output)")
+    #expect(result.output.contains("may not enter \(sandbox.root)/closed"), "\(result.output)")
+  }
+
   @Test func aUserWithoutPasswdEntryIsToldWhy() throws {
     guard Harness.isRoot else { return }
     let sandbox = try Sandbox()

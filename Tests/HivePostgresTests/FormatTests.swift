@@ -66,7 +66,8 @@ import Testing
   @Test func damagedFilesNeverTrap() {
     var random = Seeded(seed: 42)
     let corpus = [
-      String(decoding: FormatTests.state.json, as: UTF8.self), FormatTests.postmaster, FormatTests.control, "12 (a) b) S 1 2 3", "7 9 pid:[1]\n",
+      String(decoding: FormatTests.state.json, as: UTF8.self), FormatTests.postmaster, FormatTests.control,
+      "12 (a) b) S 1 2 3", "7 9 pid:[1]\n",
     ]
     for _ in 0..<20000 {
       let bytes = random.mutate(Array((corpus.randomElement(using: &random) ?? "").utf8))
@@ -135,7 +136,8 @@ import Testing
   }
 
   @Test(arguments: [
-    ("6.1.0-18-amd64", true), ("5.8", true), ("5.10.0", true), ("5.4.0-150-generic", false), ("4.19", false), ("x", false), ("7", false),
+    ("6.1.0-18-amd64", true), ("5.8", true), ("5.10.0", true), ("5.4.0-150-generic", false), ("4.19", false),
+    ("x", false), ("7", false),
   ])
   func kernelReleases(_ release: String, _ isNew: Bool) {
     #expect(Durability.isAtLeast58(release) == isNew)

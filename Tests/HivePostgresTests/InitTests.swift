@@ -162,6 +162,15 @@ struct InitTests {
     #expect(try sandbox.servers(of: sandbox.volume + "/.hivesup/init").isEmpty)
   }
 
+  @Test func aPlaceholderIsRefusedAtTheFirstStartOnly() throws {
+    let sandbox = try Sandbox()
+    let refused = try sandbox.hive("init", ["POSTGRES_PASSWORD": "postgres"])
+    #expect(refused.ending == .exited(64), "\(refused.output)")
+    #expect(refused.output.contains("known placeholder"))
+    #expect(try sandbox.hive("init").ending == .exited(0))
+    #expect(try sandbox.hive("init", ["POSTGRES_PASSWORD": "postgres"]).ending == .exited(0))
+  }
+
   @Test func concurrentRunsMakeOneCluster() throws {
     let sandbox = try Sandbox()
     let children = try (0..<4).map { _ in try sandbox.start("init") }
