@@ -48,6 +48,26 @@ struct ReaperTests {
   }
 }
 
+@Suite("Shortages", .serialized)
+struct ShortageTests {
+  @Test(
+    "Without descriptors or processes a start fails as a shortage; with two descriptors left it does without a pidfd",
+    .enabled(if: isRoot, "becomes nobody, whom the limits bind"))
+  func shortages() throws {
+    let nobody = [
+      "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all",
+      "prlimit",
+      "--nofile=4096:4096",
+    ]
+    #expect(
+      try fixture("shortage", prefix: nobody) == [
+        "room for 0: pipe \(EMFILE) shortage true", "room for 1: pipe \(EMFILE) shortage true",
+        "room for 2: started, signal 0", "room for 3: started, signal 0", "no process: clone \(EAGAIN) shortage true",
+        "children 0 orphans 0",
+      ])
+  }
+}
+
 @Suite("Signals", .serialized)
 struct SignalsTests {
   static let expected = ["signals 52 queued 100 epipe true"]

@@ -66,6 +66,31 @@ extension Fixture {
     print("failed \(failed) orphans \(reaper.orphans) exits \(exits.count) descriptors \(descriptors - before)")
   }
 
+  /// `shortage`: the last descriptors and processes are gone, really. To be run without root's rights.
+  func shortage(_ arguments: [String]) throws {
+    func attempt() -> String {
+      do {
+        let run = try start(["/bin/sleep", "1000"])
+        defer { turnUntilExit(run) }
+        return "started, signal \(tree.signalMain(run, SIGTERM))"
+      } catch let failure as SpawnFailure {
+        return "\(failure.stage) \(failure.errno) shortage \(failure.isShortage)"
+      } catch {
+        return "\(error)"
+      }
+    }
+    let descriptors = descriptors
+    // `descriptors` counts ., .. and the directory itself: this leaves room for none, one and two more - the pipe, but no pidfd.
+    for room in 0...3 {
+      guard hive_set_limit(7, UInt64(descriptors - 3 + room), 4096) == 0 else { return print("cannot limit") }
+      print("room for \(room): \(attempt())")
+    }
+    _ = hive_set_limit(7, 4096, 4096)
+    guard hive_set_limit(6, 0, 0) == 0 else { return print("cannot limit") }
+    print("no process: \(attempt())")
+    print("children \(children) orphans \(reaper.orphans)")
+  }
+
   /// `survivors SIGNAL`: daemons that have left group, session, parent and environment outlive the main process, which is killed.
   func survivors(_ arguments: [String]) throws {
     let signal = arguments.first.flatMap { Int32($0) } ?? SIGTERM
