@@ -2,8 +2,10 @@
 #include "hive_daemon.h"
 
 #include <errno.h>
+#include <link.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
@@ -70,3 +72,21 @@ int hive_set_limit(int resource, uint64_t soft, uint64_t hard) {
   };
   return setrlimit(resource, &limit);
 }
+
+static int release_program(struct dl_phdr_info *program, size_t size, void *unused) {
+  (void)size;
+  (void)unused;
+  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  for (int i = 0; i < program->dlpi_phnum; i++) {
+    const ElfW(Phdr) *segment = &program->dlpi_phdr[i];
+    if (segment->p_type != PT_LOAD || (segment->p_flags & PF_W)) continue;
+    // Whole pages only: the last one may be shared with the next segment.
+    uintptr_t start = (program->dlpi_addr + segment->p_vaddr + page - 1) & ~(page - 1);
+    uintptr_t end = (program->dlpi_addr + segment->p_vaddr + segment->p_filesz) & ~(page - 1);
+    if (end > start) madvise((void *)start, end - start, MADV_DONTNEED);
+  }
+  // The first entry is the program itself; libraries, where there are any, are shared with others.
+  return 1;
+}
+
+void hive_release_code_pages(void) { dl_iterate_phdr(release_program, NULL); }

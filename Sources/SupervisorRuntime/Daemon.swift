@@ -77,6 +77,8 @@ public final class Daemon {
   private var actions: [Action] = []
   private var coreTimer: TimerID?
   private var coreDeadline: Instant?
+  private var pageTimer: TimerID?
+  private var releasedAtWakeup: UInt64 = 0
 
   /// Sets everything up that can fail; nothing is started yet. `signals` is made first by `main`, so that no signal is lost.
   public init(_ options: DaemonOptions, loop: EventLoop) throws(StartupError) {
@@ -124,7 +126,10 @@ public final class Daemon {
     openNotifySocket()
     try openControlSocket()
     watchClock()
-    loop.beforeSleep = { [weak self] in self?.armCoreTimer() }
+    loop.beforeSleep = { [weak self] in
+      self?.armCoreTimer()
+      self?.armPageRelease()
+    }
   }
 
   /// Handles signals, starts what is to be started, and runs until the core says exit. Returns the exit status.
@@ -182,6 +187,21 @@ public final class Daemon {
       self?.send(.timeReached)
     }
   }
+
+  /// Starting (and a burst of requests) touches code that is not needed again for hours. A while after the loop was last busy, those
+  /// pages are given back; nothing is armed while nothing happens.
+  private func armPageRelease() {
+    guard pageTimer == nil, loop.wakeups != releasedAtWakeup else { return }
+    pageTimer = loop.schedule(after: Daemon.pageReleaseDelay) { [weak self] in
+      guard let self else { return }
+      self.pageTimer = nil
+      hive_release_code_pages()
+      // This very wake-up is no work.
+      self.releasedAtWakeup = self.loop.wakeups
+    }
+  }
+
+  private static let pageReleaseDelay = Interval.seconds(3)
 
   /// A schedule's next run is computed from the wall clock: when that is set, it is computed anew.
   private func watchClock() {

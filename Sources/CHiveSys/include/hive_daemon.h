@@ -15,6 +15,10 @@ int hive_clock_watch(void);
 /// Waits for the next setting of the clock: call it after each wake-up. -1 and errno on error.
 int hive_clock_watch_again(int descriptor);
 
+/// Gives back the resident pages of this program's own code and constants: those that are needed again are mapped again from the page
+/// cache, one soft fault for 16 of them. Only segments that cannot be written are touched, so nothing is lost.
+void hive_release_code_pages(void);
+
 /// getrlimit(2) and setrlimit(2) by number; infinity is UINT64_MAX. -1 and errno on error.
 int hive_get_limit(int resource, uint64_t *soft, uint64_t *hard);
 int hive_set_limit(int resource, uint64_t soft, uint64_t hard);
