@@ -1,5 +1,7 @@
-/// The version that the service reports.
+import ControlProtocol
+
+/// The version that the service reports: the project's.
 public enum ServiceVersion {
-  /// Semantic version of the project.
-  public static let current = "0.1.0"
+  /// Semantic version.
+  public static let current = HivesupVersion.text
 }
