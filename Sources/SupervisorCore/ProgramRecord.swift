@@ -79,10 +79,21 @@ struct ResolvedDependency: Sendable {
   var dependency: Dependency
 }
 
+/// A spec behind one reference: a spec is large, and records move.
+private final class SharedSpec: Sendable {
+  let spec: ProgramSpec
+  init(_ spec: ProgramSpec) { self.spec = spec }
+}
+
 /// One process.
 struct ProgramRecord: Sendable {
   let id: ProgramID
-  var spec: ProgramSpec
+  private var shared: SharedSpec
+  /// What the configuration says of it; read in place, never copied with the record.
+  var spec: ProgramSpec {
+    _read { yield shared.spec }
+    set { shared = SharedSpec(newValue) }
+  }
 
   // The machine.
   var state: ProcessState = .stopped
@@ -141,7 +152,7 @@ struct ProgramRecord: Sendable {
 
   init(id: ProgramID, spec: ProgramSpec, at moment: Moment) {
     self.id = id
-    self.spec = spec
+    shared = SharedSpec(spec)
     since = moment
   }
 

@@ -8,7 +8,7 @@
 //
 // With `shutdown_timeout` = D there is one deadline for everything, counted from the request:
 // - A reserve of D/10, at most 1 s, is kept for what is left at the end. R is what remains of D without the reserve when a tier begins.
-// - The length L of a tier is the longest stop plan of what is alive in it. When the lengths of this and all later tiers do not fit into
+// - The length L of a tier is the longest stop plan of what is alive in it (of a later one: was alive in it when the shutdown began). When the lengths of this and all later tiers do not fit into
 //   R, all of them shrink in proportion: each step of each plan, and of what is left behind by a program, takes wait × R / ΣL.
 // - When L × scale is over, what is alive in the tier is killed; a quarter of the reserve later the next tier begins even if the kernel has
 //   not let go of the killed yet.
@@ -41,6 +41,9 @@ struct Shutdown: Sendable {
   var reserve: Interval = .zero
   /// Tiers still to come, the next one last.
   var waiting: [[ProgramID]] = []
+  /// How long each of them may take, as of the beginning, and all of them together.
+  var lengths: [Interval] = []
+  var length = Interval.zero
   /// What the present tier waits for.
   var tier: [ProgramID] = []
   /// The factor for every wait of a plan.
@@ -74,6 +77,8 @@ extension Supervisor {
     }
     // What is on its way out of the configuration is in the tiers like everything else.
     new.waiting = tiers.map { $0.map { records[$0].id } }
+    new.lengths = new.waiting.map(planLength)
+    new.length = new.lengths.reduce(.zero, +)
     shutdown = new
     boot.deadline = nil
     boot.isGated = false
@@ -98,7 +103,9 @@ extension Supervisor {
         if let i = indexOf[id], records[i].isLive, records[i].state != .unknown { return }
         shutdown?.tier.removeLast()
       }
-      guard let next = shutdown?.waiting.popLast() else { break }
+      guard let next = shutdown?.waiting.popLast(), let length = shutdown?.lengths.popLast() else { break }
+      let later = (shutdown?.length ?? .zero) - length
+      shutdown?.length = later
       beginTier(next)
     }
     endRemaining()
@@ -112,7 +119,7 @@ extension Supervisor {
     if let under = shutdown, let deadline = under.deadline {
       let left = max(.zero, (deadline - now.instant) - under.reserve)
       let own = planLength(tier)
-      let all = under.waiting.reduce(own) { $0 + planLength($1) }
+      let all = own + under.length
       let scale = all > left ? left.inSeconds / max(1e-9, all.inSeconds) : 1
       shutdown?.scale = scale
       shutdown?.tierEnd = now.instant + .seconds(own.inSeconds * scale)

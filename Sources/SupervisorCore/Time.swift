@@ -11,13 +11,14 @@ public struct Interval: Comparable, Hashable, Sendable {
   /// No time at all.
   public static let zero = Interval(nanoseconds: 0)
 
-  /// An interval of whole or fractional seconds; saturates instead of overflowing. What is no number is no time.
+  /// An interval of whole or fractional seconds; saturates instead of overflowing; not a number is zero.
   public static func seconds(_ seconds: Double) -> Interval {
     let nanoseconds = seconds * 1e9
     if nanoseconds.isNaN { return .zero }
     if nanoseconds >= 9.2e18 { return Interval(nanoseconds: .max) }
     if nanoseconds <= -9.2e18 { return Interval(nanoseconds: .min) }
-    return Interval(nanoseconds: Int64(nanoseconds.rounded()))
+    // Not rounded(): that would be the only reason for PID 1's pure part to need libm.
+    return Interval(nanoseconds: Int64(nanoseconds + (nanoseconds < 0 ? -0.5 : 0.5)))
   }
 
   /// An interval of whole milliseconds.

@@ -21,7 +21,9 @@ struct BootTests {
         program("d") { $0.priority = 500 },
       ]))
     let actions = world.core.handle(.boot, at: world.now)
-    let spawned = actions.compactMap { if case .spawn(let run) = $0 { world.core.spec(of: run.program)?.name } else { nil } }
+    let spawned = actions.compactMap {
+      if case .spawn(let run) = $0 { world.core.spec(of: run.program)?.name } else { nil }
+    }
     #expect(spawned == ["c", "b", "d", "a"])
   }
 
@@ -125,7 +127,8 @@ struct BootTests {
           program("x") { $0.dependencies = [Dependency(program: "db", condition: condition)] },
         ])
       ) { name, _ in
-        name == "db" ? Behaviour(execDelay: .milliseconds(100), life: condition == .completed ? .seconds(9) : nil) : Behaviour()
+        name == "db"
+          ? Behaviour(execDelay: .milliseconds(100), life: condition == .completed ? .seconds(9) : nil) : Behaviour()
       }
       let start = world.instant
       world.send(.boot)
@@ -147,8 +150,12 @@ struct BootTests {
   @Test func aDependencyOnASectionMeansAllItsProcesses() {
     let world = World(
       configuration([
-        program("w_0") { $0.program = "w"; $0.group = "w"; $0.readiness = notifying },
-        program("w_1") { $0.program = "w"; $0.group = "w"; $0.readiness = notifying },
+        program("w_0") {
+          $0.program = "w"; $0.group = "w"; $0.readiness = notifying
+        },
+        program("w_1") {
+          $0.program = "w"; $0.group = "w"; $0.readiness = notifying
+        },
         program("x") { $0.dependencies = [Dependency(program: "w", condition: .ready)] },
       ])
     ) { name, _ in Behaviour(readyAfter: name == "w_1" ? .seconds(5) : .seconds(1)) }
@@ -206,7 +213,9 @@ struct BootTests {
         },
       ])
     ) { name, run in
-      if name == "db" { return run == 1 ? Behaviour(life: .milliseconds(100), status: .exited(1)) : Behaviour(readyAfter: .seconds(5)) }
+      if name == "db" {
+        return run == 1 ? Behaviour(life: .milliseconds(100), status: .exited(1)) : Behaviour(readyAfter: .seconds(5))
+      }
       return run == 1 ? Behaviour(life: .milliseconds(200), status: .exited(1)) : Behaviour()
     }
     world.send(.boot)
@@ -261,7 +270,8 @@ struct BootTests {
           $0.priority = number
           if number > 0 { $0.dependencies = [Dependency(program: "p\(number - 1)", condition: .started)] }
         }
-      }) { $0.shutdownTimeout = .seconds(9) }
+      }
+    ) { $0.shutdownTimeout = .seconds(9) }
     return ContinuousClock().measure {
       var core = Supervisor(spec: spec, at: moment(0), seed: 1)
       var events: [Event] = [.boot]
@@ -328,7 +338,11 @@ struct StartPlanTests {
       configuration([
         program("a") { $0.dependencies = [Dependency(program: "b", condition: .ready)] },
         program("b") { $0.dependencies = [Dependency(program: "c", condition: .ready)] },
-        program("c") { $0.dependencies = [Dependency(program: "a", condition: .ready), Dependency(program: "nobody", condition: .ready)] },
+        program("c") {
+          $0.dependencies = [
+            Dependency(program: "a", condition: .ready), Dependency(program: "nobody", condition: .ready),
+          ]
+        },
         program("self") { $0.dependencies = [Dependency(program: "self", condition: .ready)] },
       ]))
     #expect(plan.cycles == [["a", "b", "c", "a"], ["self", "self"]])

@@ -88,7 +88,8 @@ struct CheckTests {
     let world = World(
       configuration([
         program("x") {
-          $0.liveness = CheckSpec(probe: .tcp(host: "::1", port: 1), interval: .seconds(2), timeout: .seconds(1), failures: 3)
+          $0.liveness = CheckSpec(
+            probe: .tcp(host: "::1", port: 1), interval: .seconds(2), timeout: .seconds(1), failures: 3)
         }
       ])
     ) { _, run in
@@ -107,7 +108,8 @@ struct CheckTests {
     let world = World(
       configuration([
         program("x") {
-          $0.liveness = CheckSpec(probe: .tcp(host: "::1", port: 1), interval: .seconds(2), timeout: .seconds(1), failures: 1)
+          $0.liveness = CheckSpec(
+            probe: .tcp(host: "::1", port: 1), interval: .seconds(2), timeout: .seconds(1), failures: 1)
         }
       ])
     ) { _, _ in Behaviour(probesAreLost: true) }
@@ -119,7 +121,9 @@ struct CheckTests {
 
   @Test func theWatchdogIsLivenessByNotify() {
     let spec = configuration([
-      program("x") { $0.liveness = CheckSpec(probe: .notify, interval: .seconds(10), timeout: .seconds(1), failures: 2) }
+      program("x") {
+        $0.liveness = CheckSpec(probe: .notify, interval: .seconds(10), timeout: .seconds(1), failures: 2)
+      }
     ])
     let world = World(spec)
     world.send(.boot)
@@ -203,7 +207,8 @@ struct CheckTests {
 
   private func report(_ name: String, _ passed: Bool, _ detail: String = "") -> ReportedCheck {
     ReportedCheck(
-      name: name, type: "sql", result: ProbeResult(passed: passed, latency: .milliseconds(1), detail: detail), interval: .seconds(10))
+      name: name, type: "sql", result: ProbeResult(passed: passed, latency: .milliseconds(1), detail: detail),
+      interval: .seconds(10))
   }
 
   @Test func aReportOlderThanThreeIntervalsFails() {
@@ -245,7 +250,8 @@ struct CheckTests {
 
   @Test func theDatabaseIsWhatIsReportedElseWhatIsProbed() {
     let probe = CheckSpec(
-      probe: .postgres(PostgresProbe(socketDirectory: "/run", port: 5432)), interval: .seconds(5), timeout: .seconds(1), failures: 1)
+      probe: .postgres(PostgresProbe(socketDirectory: "/run", port: 5432)), interval: .seconds(5), timeout: .seconds(1),
+      failures: 1)
     let world = World(configuration([program("db") { $0.readiness = probe }])) { _, _ in
       Behaviour(readyAfter: .milliseconds(100), probeLatency: .zero)
     }
@@ -268,8 +274,11 @@ struct CheckTests {
   // MARK: The verdict in every state
 
   @Test func aServiceIsJudgedByItsState() {
-    let world = World(configuration([program("x") { $0.startretries = 1 }, program("manual") { $0.autostart = false }])) { _, run in
-      run == 1 ? Behaviour(life: .seconds(5), status: .exited(3)) : Behaviour(life: .milliseconds(10), status: .exited(4))
+    let world = World(
+      configuration([program("x") { $0.startretries = 1 }, program("manual") { $0.autostart = false }])
+    ) { _, run in
+      run == 1
+        ? Behaviour(life: .seconds(5), status: .exited(3)) : Behaviour(life: .milliseconds(10), status: .exited(4))
     }
     func status() -> HealthStatus { world.core.health(at: world.now).status }
     #expect(status() == .starting, "not booted")
@@ -279,10 +288,15 @@ struct CheckTests {
     #expect(status() == .healthy, "what nobody wants up does not count")
     world.run(.milliseconds(3500))
     #expect(world.state("x") == .backoff)
-    #expect(world.core.health(at: world.now).reasons == ["x could not be started and is tried again: it ended with exit status 4"])
+    #expect(
+      world.core.health(at: world.now).reasons == [
+        "x could not be started and is tried again: it ended with exit status 4"
+      ])
     world.run(.seconds(10))
     #expect(
-      world.core.health(at: world.now).reasons == ["x is FATAL, it ended with exit status 4; see its log, then start it again"])
+      world.core.health(at: world.now).reasons == [
+        "x is FATAL, it ended with exit status 4; see its log, then start it again"
+      ])
     world.request(.start(target: "manual", wait: false))
     world.run(.milliseconds(500))
     #expect(world.service("manual")?.status == .starting)

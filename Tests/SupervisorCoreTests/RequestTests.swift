@@ -44,7 +44,10 @@ struct RequestTests {
     let cases: [(Behaviour, RequestFault)] = [
       (Behaviour(life: .milliseconds(5), status: .exited(1)), .abnormalTermination),
       (Behaviour(spawn: .refused(notFound)), .noFile),
-      (Behaviour(spawn: .execFails(SpawnFailure(stage: .exec, errno: 13, text: "no", isShortage: false))), .notExecutable),
+      (
+        Behaviour(spawn: .execFails(SpawnFailure(stage: .exec, errno: 13, text: "no", isShortage: false))),
+        .notExecutable
+      ),
       (Behaviour(spawn: .execFails(SpawnFailure(stage: .uid, errno: 1, text: "no", isShortage: false))), .spawnError),
     ]
     for (behaviour, expected) in cases {
@@ -85,7 +88,11 @@ struct RequestTests {
   }
 
   @Test func startInEveryState() {
-    let world = world { _, run in run == 1 ? Behaviour(life: .milliseconds(5), status: .exited(1), stopDelay: .seconds(1)) : Behaviour(stopDelay: .seconds(1)) }
+    let world = world { _, run in
+      run == 1
+        ? Behaviour(life: .milliseconds(5), status: .exited(1), stopDelay: .seconds(1))
+        : Behaviour(stopDelay: .seconds(1))
+    }
     func start() -> [RequestFault?] { faults(world.ask(.start(target: "x", wait: false))) }
     #expect(start() == [nil])
     #expect(start() == [.alreadyStarted], "STARTING")
@@ -165,7 +172,9 @@ struct RequestTests {
     #expect(world.core.resolve("x:x") == ids("x"))
     #expect(world.core.resolve("x:*") == ids("x"))
     #expect(world.core.resolve("a") == ids("g:a"), "unambiguous")
-    for unknown in ["", ":", "g", "y", "g:c", "y:*", "g:a:b", "*"] { #expect(world.core.resolve(unknown) == nil, "\(unknown)") }
+    for unknown in ["", ":", "g", "y", "g:c", "y:*", "g:a:b", "*"] {
+      #expect(world.core.resolve(unknown) == nil, "\(unknown)")
+    }
   }
 
   @Test func faultsOfStopAndSignal() {
@@ -214,7 +223,8 @@ struct RequestTests {
     #expect(world.answers[shutdown] == .accepted)
     #expect(faults(world.answers[waiting]) == [.shutdownState])
     for command in [
-      Command.start(target: "x", wait: true), .stop(target: "x", wait: true, now: false), .restart(target: "x", wait: true),
+      Command.start(target: "x", wait: true), .stop(target: "x", wait: true, now: false),
+      .restart(target: "x", wait: true),
       .signal(target: "x", signal: 1), .reload(SupervisorSpec()),
     ] {
       #expect(fault(world.ask(command)) == .shutdownState)

@@ -19,7 +19,9 @@ struct ShutdownTests {
       },
       program("api") {
         $0.priority = 200
-        $0.dependencies = [Dependency(program: "postgresql", condition: .ready), Dependency(program: "migrate", condition: .completed)]
+        $0.dependencies = [
+          Dependency(program: "postgresql", condition: .ready), Dependency(program: "migrate", condition: .completed),
+        ]
       },
       program("monitor") { $0.priority = 300 },
     ]) { $0.shutdownTimeout = timeout }
@@ -48,11 +50,17 @@ struct ShutdownTests {
     #expect(world.exitStatus == 0)
     #expect(world.exitedAt.map { ($0 - start).inMilliseconds } == 60)
     #expect(world.has("received \(signalName(signal)) indicating exit request"))
-    #expect(world.lines.filter { $0.1.hasPrefix("waiting for") }.map(\.1) == ["waiting for postgresql, api, monitor to die"])
+    #expect(
+      world.lines.filter { $0.1.hasPrefix("waiting for") }.map(\.1) == ["waiting for postgresql, api, monitor to die"])
   }
 
   @Test func programsThatAreDownCostNothing() {
-    var spec = configuration((0..<200).map { number in program("p\(number)") { $0.priority = number; $0.autostart = false } })
+    var spec = configuration(
+      (0..<200).map { number in
+        program("p\(number)") {
+          $0.priority = number; $0.autostart = false
+        }
+      })
     spec.shutdownTimeout = nil
     let world = World(spec)
     world.send(.boot)
@@ -91,7 +99,8 @@ struct ShutdownTests {
 
   @Test func nobodyIsKilledLateAndTheDeadlineHolds() {
     for limit in [0.02, 0.1, 1, 2.5, 9, 30] {
-      let world = up(house(.seconds(limit))) { _, _ in Behaviour(stopDelay: nil, leavesBehind: true, leftStopDelay: nil) }
+      let world = up(house(.seconds(limit))) { _, _ in Behaviour(stopDelay: nil, leavesBehind: true, leftStopDelay: nil)
+      }
       let start = world.instant
       world.signal(15)
       world.run(.seconds(3600))
@@ -109,7 +118,9 @@ struct ShutdownTests {
     let start = world.instant
     world.signal(15)
     world.run(.seconds(3600))
-    let monitorKill = world.actions.first { if case .signal(let run, 9, _) = $0.action { run.program == world.id("monitor") } else { false } }
+    let monitorKill = world.actions.first {
+      if case .signal(let run, 9, _) = $0.action { run.program == world.id("monitor") } else { false }
+    }
     let expected = 10_000 * 8.1 / 28
     let actual = monitorKill.map { ($0.at - start).inMilliseconds } ?? 0
     #expect(abs(actual - expected) < 5, "\(actual) against \(expected)")
@@ -131,7 +142,9 @@ struct ShutdownTests {
     let start = world.instant
     world.signal(15)
     world.run(.seconds(60))
-    #expect(world.exitedAt.map { ($0 - start).inMilliseconds } == 26_001, "9 s, 9 s, and the 8 s of a plan that ended in SIGKILL")
+    #expect(
+      world.exitedAt.map { ($0 - start).inMilliseconds } == 26_001,
+      "9 s, 9 s, and the 8 s of a plan that ended in SIGKILL")
     #expect(world.exitStatus == 70)
   }
 
@@ -211,7 +224,9 @@ struct ShutdownTests {
       _ = core.handle(.signalReceived(15, pid: 0, uid: 0), at: moment(0))
       var exit: Int32?
       while let next = core.nextDeadline {
-        for case .exit(let status) in core.handle(.timeReached, at: Moment(instant: next, wall: moment(0).wall)) { exit = status }
+        for case .exit(let status) in core.handle(.timeReached, at: Moment(instant: next, wall: moment(0).wall)) {
+          exit = status
+        }
       }
       #expect(exit == 70)
     }
@@ -232,7 +247,8 @@ struct ShutdownTests {
   // MARK: Critical programs
 
   @Test func everyStatusAndSignalOfACriticalProgramIsTheExitStatus() {
-    let ends = (1...255).map { SupervisorCore.ExitStatus.exited(Int32($0)) } + (1...64).map { .signaled(Int32($0), core: false) }
+    let ends =
+      (1...255).map { SupervisorCore.ExitStatus.exited(Int32($0)) } + (1...64).map { .signaled(Int32($0), core: false) }
     for end in ends {
       let world = World(
         configuration([
@@ -293,7 +309,9 @@ struct ShutdownTests {
           $0.startretries = 1
         }, program("y"),
       ])
-    ) { name, _ in name == "x" ? Behaviour(life: .seconds(1), status: .exited(44)) : Behaviour(stopDelay: .milliseconds(100)) }
+    ) { name, _ in
+      name == "x" ? Behaviour(life: .seconds(1), status: .exited(44)) : Behaviour(stopDelay: .milliseconds(100))
+    }
     world.send(.boot)
     world.run(.seconds(60))
     #expect(world.spawns("x").count == 2)

@@ -48,7 +48,8 @@ struct StopTests {
     _ = core.handle(.boot, at: moment(0))
     _ = core.handle(.spawned(run, pid: 5), at: moment(0))
     _ = core.handle(.execSucceeded(run), at: moment(0))
-    _ = core.handle(.request(RequestID(1), .stop(target: "x", wait: true, now: false), by: .configuration), at: moment(0))
+    _ = core.handle(
+      .request(RequestID(1), .stop(target: "x", wait: true, now: false), by: .configuration), at: moment(0))
     var kills: [Int64] = []
     for second in Int64(1)...20 {
       let actions = core.handle(.timeReached, at: moment(second * 1000))
@@ -84,7 +85,9 @@ struct StopTests {
       var core = Supervisor(spec: configuration([program("x")]), at: moment(0), seed: 1)
       let run = RunID(program: core.programs[0], run: 1)
       var sent: [Int64] = []
-      func take(_ actions: [Action], _ at: Int64) { if actions.contains(.signal(run, 15, .process)) { sent.append(at) } }
+      func take(_ actions: [Action], _ at: Int64) {
+        if actions.contains(.signal(run, 15, .process)) { sent.append(at) }
+      }
       take(core.handle(.boot, at: moment(0)), 0)
       for at in [Int64(0), 100, 150, 200, 250] {
         if at == 100 { take(core.handle(.spawned(run, pid: 5), at: moment(at)), at) }
@@ -105,10 +108,12 @@ struct StopTests {
 
   @Test func aKillThatIsDueBeforeTheForkIsSentAfterIt() {
     var core = Supervisor(
-      spec: configuration([program("x") { $0.stopPlan = [StopStep(signal: 15, wait: .seconds(1))] }]), at: moment(0), seed: 1)
+      spec: configuration([program("x") { $0.stopPlan = [StopStep(signal: 15, wait: .seconds(1))] }]), at: moment(0),
+      seed: 1)
     let run = RunID(program: core.programs[0], run: 1)
     _ = core.handle(.boot, at: moment(0))
-    _ = core.handle(.request(RequestID(1), .stop(target: "x", wait: true, now: false), by: .configuration), at: moment(0))
+    _ = core.handle(
+      .request(RequestID(1), .stop(target: "x", wait: true, now: false), by: .configuration), at: moment(0))
     let early = core.handle(.timeReached, at: moment(1000))
     #expect(!early.contains(.signal(run, 9, .process)))
     #expect(core.handle(.spawned(run, pid: 5), at: moment(1100)).contains(.signal(run, 9, .process)))
@@ -183,7 +188,11 @@ struct StopTests {
       world.answers[stop]
         == .processes([ProcessResult(name: "x", group: "x", fault: .failed, text: "it does not take signals")]))
     let start = world.request(.start(target: "x", wait: true))
-    if case .processes(let results)? = world.answers[start] { #expect(results.first?.fault == .failed) } else { Issue.record("no answer") }
+    if case .processes(let results)? = world.answers[start] {
+      #expect(results.first?.fault == .failed)
+    } else {
+      Issue.record("no answer")
+    }
     world.kill("x")
     world.run(.seconds(1))
     #expect(world.state("x") == .stopped)
