@@ -19,30 +19,6 @@ struct Ctl: ParsableCommand {
     ])
 }
 
-/// The names of the running daemon's programs, for the shell: what cannot be had at once is left out.
-enum ProgramCompletion {
-  static let kind = CompletionKind.custom { words, _, _ in names(words) }
-
-  static func names(_ words: [String]) -> [String] {
-    func value(_ flag: String) -> String? {
-      for (index, word) in words.enumerated() {
-        if word == flag, words.indices.contains(index + 1) { return words[index + 1] }
-        if word.hasPrefix("\(flag)=") { return String(word.dropFirst(flag.count + 1)) }
-      }
-      return nil
-    }
-    guard
-      let location = try? ControlLocation.find(
-        socket: value("--socket"), configuration: value("-c") ?? value("--configuration"),
-        environment: environmentValue("HIVESUP_SOCKET")),
-      let reply = try? ControlConnection(path: location.path, timeout: 0.3).ask(.status),
-      let json = try? JSONValue(parsing: reply.body), let status = StatusDocument(json: json)
-    else { return [] }
-    let groups = Set(status.programs.filter { $0.group != $0.name }.map { "\($0.group):*" })
-    return status.programs.map(\.namespec) + groups.sorted() + ["all"]
-  }
-}
-
 /// `--json`.
 struct JSONOption: ParsableArguments {
   @Flag(name: .long, help: "Print the daemon's JSON instead of text.")

@@ -61,7 +61,7 @@ struct Style {
   }
 
   func paint(_ text: String, _ colour: Colour?) -> String {
-    guard hasColour, let colour else { return text }
+    guard hasColour, let colour, !text.isEmpty else { return text }
     return "\u{1B}[\(colour.rawValue)m\(text)\u{1B}[0m"
   }
 }

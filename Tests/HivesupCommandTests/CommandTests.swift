@@ -199,9 +199,19 @@ import Testing
     #expect(hivesup(["completions", "tcsh"]).status == 2)
     let daemon = FakeDaemon.ordinary()
     defer { daemon.stop() }
-    let names = ProgramCompletion.names(["hivesup", "ctl", "start", "--socket", daemon.path, ""])
-    #expect(names == ["postgres-init", "postgresql", "workers:a", "workers:b", "workers:*", "all"])
-    #expect(ProgramCompletion.names(["hivesup", "ctl", "--socket=/nowhere"]) == [])
+    func names(_ line: String, _ index: Int, _ shell: String = "bash") -> [String] {
+      let words = "\(line) --socket \(daemon.path)".split(separator: " ").map(String.init)
+      return ProgramCompletion.names(words: words, index: index, shell: shell)
+    }
+    let all = ["postgres-init", "postgresql", "workers:a", "workers:b", "workers:*", "all"]
+    #expect(names("hivesup ctl start w", 3) == all)
+    #expect(names("hivesup ctl start workers :", 4) == ["a", "b", "*"])
+    #expect(names("hivesup ctl start workers : a", 5) == ["a", "b", "*"])
+    #expect(names("hivesup ctl start nobody : a", 5) == [])
+    #expect(names("hivesup ctl start workers:", 3, "fish") == all)
+    #expect(names("hivesup ctl start w", 3, "zsh").contains("workers\\:*"))
+    #expect(names("hivesup", 99) == all)
+    #expect(ProgramCompletion.names(words: ["hivesup", "ctl", "--socket=/nowhere"], index: 3, shell: nil) == [])
   }
 
   @Test func wrongWordsEndWith2AndHelpWith0() {
