@@ -55,8 +55,8 @@ public final class ProcessTree {
   private var isKnownOrphanless = false
   /// Kernel features to do without, for tests: `pidfdOpen`.
   public var without: KernelFeatures = []
-  /// Pretend that the kernel does not list children (CONFIG_PROC_CHILDREN), for tests.
-  public var withoutChildrenFile = false
+  /// For tests: who a process's children are; nil for a kernel that does not list them (CONFIG_PROC_CHILDREN).
+  public var listChildren: ((Int32) -> [Int32]?)?
 
   /// How many members of a tree are watched at once while its end is awaited: all must end, so a few are enough.
   private static let watched = 32
@@ -376,7 +376,7 @@ public final class ProcessTree {
   private func orphans() -> [Int32] { children().filter { mains[$0] == nil } }
 
   private func children() -> [Int32] {
-    if !withoutChildrenFile, let children = table.children(of: own) { return children }
+    if let children = listChildren.map({ $0(own) }) ?? table.children(of: own) { return children }
     return table.all().filter { $0.parent == own }.map(\.pid)
   }
 
@@ -400,7 +400,7 @@ public final class ProcessTree {
       guard seen.insert(pid).inserted else { continue }
       guard let entry = table.entry(pid) else { continue }
       if entry.isAlive { result.append(entry) }
-      if !withoutChildrenFile, let children = table.childrenOfAllThreads(of: pid) {
+      if let children = listChildren.map({ $0(pid) }) ?? table.childrenOfAllThreads(of: pid) {
         queue += children
       } else {
         if parents == nil { parents = Dictionary(grouping: table.all(), by: \.parent).mapValues { $0.map(\.pid) } }

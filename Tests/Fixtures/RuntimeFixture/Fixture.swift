@@ -44,7 +44,7 @@ final class Fixture {
       spawner.without = KernelFeatures(rawValue: bits)
       tree.without = KernelFeatures(rawValue: bits)
     }
-    if getenv("HIVE_NO_CHILDREN_FILE") != nil { tree.withoutChildrenFile = true }
+    if getenv("HIVE_NO_CHILDREN_FILE") != nil { tree.listChildren = { _ in nil } }
   }
 
   /// Starts a command as a run of its own.
