@@ -214,19 +214,31 @@ struct ListenerTests {
         close(connection)
         answered += 1
       }
-      var clients: [TestClient] = []
-      for _ in 0..<20 { clients.append(try TestClient(port: listener.port)) }
-      // From here on there is exactly one free descriptor: the acceptor's reserve takes it.
       var limit = rlimit(rlim_cur: 256, rlim_max: 256)
       guard setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { exit(2) }
-      acceptor.start()
+      // The runtime's own threads may snatch the one descriptor that is free for a moment, so there are five attempts; one of them
+      // must answer everybody without a pause.
       var hoard: [Int32] = []
-      while let taken = Optional(dup(0)), taken >= 0 { hoard.append(taken) }
-      // The runtime's own threads may snatch the one that is free for a moment: they are given another one, up to three times.
-      for _ in 0..<4 where !loop.turns(within: .seconds(3), until: { answered == 20 }) {
-        if let given = hoard.popLast() { close(given) }
+      var hasSucceeded = false
+      for _ in 0..<5 where !hasSucceeded {
+        answered = 0
+        var clients: [TestClient] = []
+        for _ in 0..<20 { clients.append(try TestClient(port: listener.port)) }
+        acceptor.start()
+        while let taken = Optional(dup(0)), taken >= 0 { hoard.append(taken) }
+        let pauses = acceptor.pauses
+        hasSucceeded =
+          loop.turns(within: .seconds(3)) { answered == 20 } && acceptor.pauses == pauses && hoard.count > 100
+        for descriptor in hoard { close(descriptor) }
+        hoard = []
+        acceptor.stop()
+        if !hasSucceeded {
+          acceptor.start()
+          guard loop.turns(until: { answered == 20 }) else { exit(5) }
+          acceptor.stop()
+        }
       }
-      guard answered == 20, hoard.count > 100 else { exit(3) }
+      guard hasSucceeded else { exit(3) }
       while dup(0) >= 0 {}
       // With the reserve taken away by somebody else, accepting pauses instead of spinning.
       let hoarder = Acceptor(loop: loop, listener: listener.descriptor) { close($0) }

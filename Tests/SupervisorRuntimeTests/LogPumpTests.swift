@@ -86,15 +86,18 @@ struct LogPumpTests {
     defer { for end in [container.read, container.write] { close(end) } }
     let shared = ContainerOutput(loop: loop, descriptor: container.write, format: .prefix)
     let output = ProgramOutput(program: "api", stream: "stderr", format: .prefix, tailBytes: 0, container: shared)
+    var lines: [Substring] = []
     for word in ["first", "second"] {
       let pipe = try OutputPipe()
       let pump = try LogPump(loop: loop, buffer: buffer, readEnd: pipe.readEnd, output: output)
       writeAll(pipe.writeEnd, word)
       pump.processEnded()
+      // The pipe is still held: the line must be there before its end.
+      lines += String(decoding: readAvailable(container.read), as: UTF8.self).split(separator: "\n")
       close(pipe.writeEnd)
       #expect(loop.turns { !pump.isOpen })
     }
-    let lines = String(decoding: readAvailable(container.read), as: UTF8.self).split(separator: "\n")
+    #expect(readAvailable(container.read).isEmpty)
     #expect(lines.count == 2)
     #expect(lines.first?.hasSuffix(" api stderr | first") == true)
     #expect(lines.last?.hasSuffix(" api stderr | second") == true)
