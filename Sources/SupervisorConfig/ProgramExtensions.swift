@@ -89,7 +89,7 @@ private func zoneValue(_ name: String, _ input: ConfigurationInput) throws(Value
 
 /// `ready` and `liveness` with what belongs to them.
 private func readChecks(_ reader: SectionReader, _ spec: inout ProgramSpec) {
-  spec.readiness = readCheck("ready", interval: .milliseconds(100), reader)
+  spec.readiness = readCheck("ready", interval: .seconds(5), reader)
   spec.liveness = readCheck("liveness", interval: .seconds(10), reader)
   spec.readyDeadline = reader.optional("ready_deadline", optionalDurationValue) ?? nil
   if spec.readyDeadline != nil, !reader.has("ready") {

@@ -1,8 +1,8 @@
 // Readiness and liveness: what a program tells, what probes find, what others report.
 //
 // Readiness (`ready=`): a program that declares it is RUNNING when it is ready and not before; `startsecs` plays no part then (systemd's
-// Type=notify). While it starts, probes follow each other quickly: after 10 ms (a command: 100 ms), then twice as long each time, up to
-// the interval. From RUNNING on, the check goes on at its interval, so that health stays true: `failures` failures in a row make the
+// Type=notify). While it starts, probes follow each other quickly: after 10 ms, then twice as long each time up to 250 ms (a command: 100 ms
+// up to 1 s), and never slower than the interval. From RUNNING on, the check goes on at its interval, so that health stays true: `failures` failures in a row make the
 // program unready, one success makes it ready again. Being unready is not being restarted; that is what liveness is for. With `notify` there
 // is nothing to ask: the program is ready from READY=1 until RELOADING=1 or STOPPING=1.
 //
@@ -97,7 +97,9 @@ extension Supervisor {
       // The next probe's time first: becoming ready may lead anywhere.
       var pause = max(Self.least, check.interval)
       if !result.passed, records[i].state == .starting {
-        pause = min(pause, max(Self.least, records[i].ready.pause))
+        var cap = Interval.milliseconds(250)
+        if case .exec = check.probe { cap = .seconds(1) }
+        pause = min(pause, min(cap, max(Self.least, records[i].ready.pause)))
         records[i].ready.pause = pause + pause
       }
       arm(.ready, i, after: pause)
