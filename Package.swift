@@ -69,7 +69,8 @@ let package = Package(
       path: "Tests/Fixtures/RuntimeFixture", swiftSettings: strict),
     .testTarget(
       name: "SupervisorRuntimeTests",
-      dependencies: ["RuntimeFixture", "SupervisorRuntime", "SupervisorCore", "CHiveSys"], swiftSettings: strict),
+      dependencies: ["RuntimeFixture", "SupervisorRuntime", "SupervisorCore", "ControlProtocol", "CHiveSys"],
+      swiftSettings: strict),
     .executableTarget(
       name: "hivesupd",
       dependencies: ["SupervisorCore", "SupervisorConfig", "SupervisorRuntime", "ControlProtocol"],
