@@ -88,7 +88,7 @@ struct ExtensionKeyTests {
   @Test func checkDefaults() throws {
     let spec = try program("ready=notify\nliveness=notify\n")
     #expect(
-      spec.readiness == CheckSpec(probe: .notify, interval: .milliseconds(100), timeout: .seconds(1), failures: 3))
+      spec.readiness == CheckSpec(probe: .notify, interval: .seconds(5), timeout: .seconds(1), failures: 3))
     #expect(spec.liveness == CheckSpec(probe: .notify, interval: .seconds(10), timeout: .seconds(1), failures: 3))
     #expect(try program("ready=none\nliveness=\n").readiness == nil)
   }
