@@ -45,6 +45,7 @@ extension Supervisor {
     var isKept = Array(repeating: false, count: records.count)
     var toReplace: [ProgramID] = []
     var toAdjust: [ProgramID] = []
+    var returning: [ProgramID] = []
     var added: [ProgramID] = []
     for program in new.programs {
       guard let i = names.exact(group: program.group, name: program.name), !isKept[i] else {
@@ -62,7 +63,10 @@ extension Supervisor {
       if record.isRemoving || record.spec.needsRestart(for: program) || isListenerNew {
         // One that waits for its replacement already gets this one instead.
         if record.isRemoving || isListenerNew || present != program { summary.changed.append(program.namespec) }
-        if record.isRemoving { record.stoppedBy = nil }
+        if record.isRemoving {
+          record.stoppedBy = nil
+          returning.append(record.id)
+        }
         record.isRemoving = false
         replacements[record.id] = program
         toReplace.append(record.id)
@@ -101,6 +105,7 @@ extension Supervisor {
 
     for id in removed { if let i = indexOf[id] { beginRemoval(i, who) } }
     for id in toReplace { if let i = indexOf[id] { beginReplacement(i, who) } }
+    for id in returning { if let i = indexOf[id] { comeBack(i, who) } }
     for id in toAdjust { if let i = indexOf[id] { adjustChecks(i) } }
     for id in added {
       actions.append(.programAdded(id))
@@ -167,6 +172,16 @@ extension Supervisor {
       break
     }
     markChanged(i)
+  }
+
+  /// It was on its way out and is wanted again, as if it were new.
+  private mutating func comeBack(_ i: Int, _ who: Requester) {
+    guard replacements[records[i].id]?.autostart == true, !records[i].isScheduled else { return }
+    if records[i].state == .stopping {
+      records[i].afterStop = .start(.requested(who))
+    } else if records[i].main == .none {
+      records[i].pending = PendingStart(cause: .requested(who))
+    }
   }
 
   /// Puts the new spec in place when the process is down and before it is started.
