@@ -73,15 +73,19 @@ public final class ControlSocket {
       guard let peer = responder.peer,
         peer.uid == 0 || peer.uid == geteuid() || guests.contains(where: { $0.uid == peer.uid })
       else {
-        responder.respond(
-          .text("only root and the supervisor's own user (uid \(geteuid())) may use this socket\n", status: 403))
+        let fault = ControlFault(
+          .denied,
+          "cannot answer uid \(responder.peer.map { String($0.uid) } ?? "?"): only root and the supervisor's own user (uid \(geteuid())) may use this socket"
+        )
+        responder.respond(fault.response)
         return
       }
       guard peer.uid == 0 || peer.uid == geteuid() || ControlGuest.may(request) else {
-        responder.respond(
-          .text(
-            "a program's user (uid \(peer.uid)) may ask for health and status and report checks, nothing else\n",
-            status: 403))
+        let fault = ControlFault(
+          .denied,
+          "cannot do this for a program's user (uid \(peer.uid)): it may ask for health and status and report checks, nothing else"
+        )
+        responder.respond(fault.response)
         return
       }
       handler(request, responder)
