@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import random
 import select
 import socket
 import time
@@ -125,9 +126,16 @@ def get(port, target="/api/v1/health", method="GET", timeout=10, body=None, head
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody holds, below those that the kernel gives to outgoing connections: of these, thousands wait for their end in
+    TIME_WAIT during the tests, and nobody can listen on such a port meanwhile."""
+    for port in random.sample(range(20000, 32000), 200):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free port among 200")
 
 
 def readable(fd, timeout):

@@ -205,12 +205,16 @@ class Daemon:
         """The host's id of a running program, also inside of a namespace."""
         inner = self.control.program(name)["pid"]
         assert inner, f"{name} has no process"
+        return self.on_host(inner)
+
+    def on_host(self, inner):
+        """The host's id of what is called `inner` where the daemon runs."""
         if self.mode != PID1:
             return inner
         for pid in processes.descendants(self.pid):
             if processes.namespace_pid(pid) == inner:
                 return pid
-        raise AssertionError(f"{name}: no process with the id {inner} in the namespace")
+        raise AssertionError(f"no process with the id {inner} in the namespace")
 
     @contextlib.contextmanager
     def events(self):
