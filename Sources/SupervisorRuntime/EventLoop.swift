@@ -62,6 +62,9 @@ public final class EventLoop {
   /// How often the loop has woken up; `doctor` and the tests read it.
   public private(set) var wakeups: UInt64 = 0
 
+  /// How many deadlines have neither passed nor been cancelled.
+  var pendingTimers: Int { timers.count }
+
   /// Called after each batch of events and before sleeping: the place to arm what the batch changed.
   public var beforeSleep: (() -> Void)?
 

@@ -43,6 +43,7 @@ struct EventLoopTests {
     for timer in cancelled { loop.cancel(timer) }
     #expect(loop.turns { fired.count == wanted.count })
     #expect(fired == wanted.sorted())
+    #expect(loop.pendingTimers == 0)
   }
 
   @Test("A deadline that is cancelled by an earlier one of the same turn does not fire")

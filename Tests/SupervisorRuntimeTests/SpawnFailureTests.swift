@@ -128,6 +128,27 @@ struct SpawnFailureTests {
     #expect(try ChildIdentity.resolve(spec, users: users, effectiveUser: 1000) == .own)
   }
 
+  @Test("What root resolves: a number without an entry keeps none of the supervisor's groups")
+  func resolvedByRoot() throws {
+    let directory = try ScratchDirectory.shared()
+    let users = UserDatabase(
+      passwdPath: try directory.file("passwd", "me:x:1000:1001::/home/me:\n"),
+      groupPath: try directory.file("group", "a:x:7:me\n"))
+    var spec = ExecutionSpec(arguments: ["x"])
+    for (name, expected) in [
+      ("me", ChildIdentity(name: "me", uid: 1000, gid: 1001, groups: [1001, 7], home: "/home/me")),
+      ("1000", ChildIdentity(name: "me", uid: 1000, gid: 1001, groups: [1001, 7], home: "/home/me")),
+      ("7777", ChildIdentity(name: "7777", uid: 7777, gid: 7777, groups: [], home: "/")),
+    ] {
+      spec.user = name
+      #expect(try ChildIdentity.resolve(spec, users: users, effectiveUser: 0) == expected)
+    }
+    for wrong in ["4294967295", "99999999999", "-1", "1000x", ""] {
+      spec.user = wrong
+      #expect(throws: SpawnFailure.self, "\(wrong)") { try ChildIdentity.resolve(spec, users: users, effectiveUser: 0) }
+    }
+  }
+
   @Test("A NUL byte in any text is refused instead of cutting it")
   func nulBytes() throws {
     var specs: [ExecutionSpec] = []

@@ -137,7 +137,14 @@ struct SpawnerTests {
       pthread_sigmask(SIG_BLOCK, nil, &set)
       return (1...64).filter { sigismember(&set, $0) == 1 }
     }
-    let before = mask()
+    var wanted = sigset_t()
+    var old = sigset_t()
+    sigemptyset(&wanted)
+    sigaddset(&wanted, SIGUSR1)
+    pthread_sigmask(SIG_SETMASK, &wanted, &old)
+    defer { pthread_sigmask(SIG_SETMASK, &old, nil) }
+    let before = [SIGUSR1]
+    #expect(mask() == before)
     let spawner = try Spawner()
     _ = try run(SpawnRequest(shell("true")), with: spawner)
     #expect(mask() == before)
