@@ -15,7 +15,7 @@ enum FileBytes {
     if kind == S_IFIFO || kind == S_IFSOCK { throw SystemError("read \(path)", errno: EINVAL) }
 
     // Files of /proc and /sys report size 0: read until the end in any case.
-    var size = max(4096, min(Int(clamping: status.st_size) + 1, limit + 1))
+    var size = max(4096, min(Int(clamping: status.st_size) &+ 1, limit &+ 1))
     var bytes: [UInt8] = []
     while true {
       var failure: Int32 = 0
