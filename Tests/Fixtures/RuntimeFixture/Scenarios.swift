@@ -231,10 +231,11 @@ extension Fixture {
 
   /// `cgroup`: two runs of a program, one after the other, in its cgroup are found and killed there, tag or not.
   func cgroup(_ arguments: [String]) throws {
-    guard let cgroups = ProgramCgroups(place: CgroupPlace.detect()) else { return print("no cgroup can be made") }
+    var cgroups = ProgramCgroups(place: CgroupPlace.detect())
+    guard let base = cgroups?.path else { return print("no cgroup can be made") }
     var paths: [String] = []
     for _ in 0..<2 {
-      guard let cgroup = cgroups.cgroup(for: "group:a/b") else { return print("no cgroup can be made") }
+      guard let cgroup = cgroups?.cgroup(for: "group:a/b") else { return print("no cgroup can be made") }
       paths.append(cgroup.path)
       let run = try shell("(setsid sh -c 'ulimit -x 7; exec env -i sleep 1000' &); exec sleep 1000", cgroup: cgroup)
       poll("two") { cgroup.processes().count == 2 && tree.members(run).filter { $0.name == "sleep" }.count == 2 }
@@ -245,8 +246,10 @@ extension Fixture {
       end(run, SIGKILL)
       tree.release(run)
     }
-    cgroups.remove("group:a/b")
+    cgroups?.remove("group:a/b")
     print("removed \(paths.allSatisfy { access($0, F_OK) != 0 })")
+    cgroups = nil
+    print("nothing left \(access(base, F_OK) != 0)")
   }
 
   /// A process whose first thread has ended looks like a zombie and is none. Needs python3.
