@@ -16,8 +16,12 @@ import SupervisorCore
 
 /// One of the container's output descriptors, shared by everything that writes there.
 ///
-/// What the reader does not take waits in a ring of bounded size. When that is full, whole writes are dropped and counted by lines;
-/// once the reader has taken half of the ring, a line says how many there were. SIGPIPE must be ignored or blocked by the process.
+/// What the reader does not take waits in a ring of bounded size. While more than half of it is in use and the reader is at work, the
+/// pumps wait (`isCongested`), so that a burst costs no line. A reader that takes nothing for `patience` is stuck, and holds up nobody
+/// until it reads again: when the ring is full, whole writes are dropped and counted by lines, and once the reader has taken half of it,
+/// a line says how many there were.
+///
+/// One object a descriptor. SIGPIPE must be ignored or blocked by the process.
 public final class ContainerOutput {
   private enum Kind {
     case socket
@@ -33,6 +37,9 @@ public final class ContainerOutput {
     case broken
     case noSpace
   }
+
+  /// How long a reader may take nothing before it counts as stuck.
+  static let patience = Interval.milliseconds(500)
 
   /// The inherited descriptor; never closed.
   public let descriptor: Int32
@@ -59,6 +66,12 @@ public final class ContainerOutput {
   /// Lines dropped and not yet reported; not zero means that everything is dropped until the reader has caught up.
   private var unreported: UInt64 = 0
   private var endsInsideLine = false
+
+  /// When the reader last took something, or when something began to wait for it.
+  private var lastProgress = Instant(nanoseconds: 0)
+  private var isStuck = false
+  private var patienceTimer: TimerID?
+  private var relief: [() -> Void] = []
 
   /// Takes the descriptor into use. No byte is written yet.
   public init(loop: EventLoop, descriptor: Int32, format: LogFormat = .raw, capacity: Int = 256 * 1024) {
@@ -89,6 +102,7 @@ public final class ContainerOutput {
 
   deinit {
     if let registration { loop.remove(registration) }
+    if let patienceTimer { loop.cancel(patienceTimer) }
     restore()
   }
 
@@ -101,6 +115,44 @@ public final class ContainerOutput {
 
   /// How many bytes wait for the reader.
   public var backlog: Int { waiting }
+
+  /// Whether those who can wait should: much waits already, and the reader is at work.
+  public var isCongested: Bool { waiting > capacity / 2 && !isStuck && !isBroken }
+
+  /// How many bytes fit before something must be dropped.
+  var room: Int { capacity - waiting }
+
+  /// Calls `body` once when the congestion is over: the reader has caught up, is stuck, or is gone.
+  func whenRelieved(_ body: @escaping () -> Void) {
+    relief.append(body)
+    guard patienceTimer == nil else { return }
+    patienceTimer = loop.schedule(at: lastProgress + ContainerOutput.patience) { [weak self] in self?.losePatience() }
+  }
+
+  private func losePatience() {
+    patienceTimer = nil
+    guard !relief.isEmpty else { return }
+    let limit = lastProgress + ContainerOutput.patience
+    if Clock.instant() < limit {
+      patienceTimer = loop.schedule(at: limit) { [weak self] in self?.losePatience() }
+      return
+    }
+    isStuck = true
+    relieve()
+  }
+
+  private func relieve() {
+    let bodies = relief
+    relief = []
+    if let patienceTimer { loop.cancel(patienceTimer) }
+    patienceTimer = nil
+    for body in bodies { body() }
+  }
+
+  private func noteProgress() {
+    lastProgress = Clock.instant()
+    isStuck = false
+  }
 
   /// Writes what the reader takes now and keeps the rest; never waits.
   public func write(_ bytes: UnsafeRawBufferPointer) {
@@ -205,13 +257,13 @@ public final class ContainerOutput {
   /// Keeps what fits; of what does not, whole lines as far as they fit.
   private func enqueue(_ bytes: UnsafeRawBufferPointer) {
     guard !bytes.isEmpty else { return }
-    let room = capacity - waiting
     var kept = bytes
     if bytes.count > room {
       let fits = bytes.prefix(room)
       let end = fits.lastIndex(of: 0x0a).map { $0 + 1 } ?? 0
       kept = UnsafeRawBufferPointer(rebasing: bytes[..<end])
     }
+    if waiting == 0 { lastProgress = Clock.instant() }
     store(kept)
     if kept.count < bytes.count { drop(UnsafeRawBufferPointer(rebasing: bytes[kept.count...])) }
     watch(waiting > 0)
@@ -268,6 +320,7 @@ public final class ContainerOutput {
       }
       head = (head + count) % ring.count
       waiting -= count
+      noteProgress()
     }
     if waiting == 0 {
       ring = []
@@ -275,6 +328,7 @@ public final class ContainerOutput {
     }
     if unreported > 0 { reportDrops() }
     watch(waiting > 0)
+    if waiting <= capacity / 4 && !relief.isEmpty { relieve() }
   }
 
   /// Tells of dropped lines once half of the ring is free: a reader that barely keeps up gets one such line, not a thousand.
@@ -310,6 +364,7 @@ public final class ContainerOutput {
     waiting = 0
     unreported = 0
     watch(false)
+    if !relief.isEmpty { relieve() }
   }
 
   private func watch(_ wanted: Bool) {

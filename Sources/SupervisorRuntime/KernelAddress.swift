@@ -108,3 +108,22 @@ func boundPort(_ descriptor: Int32) -> UInt16 {
   guard storage.ss_family == sa_family_t(AF_INET) || storage.ss_family == sa_family_t(AF_INET6) else { return 0 }
   return withUnsafeBytes(of: &storage) { UInt16($0[2]) << 8 | UInt16($0[3]) }
 }
+
+extension KernelAddress {
+  /// Whether nobody listens at this address. Only for addresses of this machine: there the answer comes at once.
+  var refusesConnections: Bool {
+    let descriptor = socket(
+      family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
+    guard descriptor >= 0 else { return false }
+    defer { close(descriptor) }
+    let isConnected = withPointer { connect(descriptor, $0, $1) } == 0
+    var reason = isConnected ? 0 : errno
+    if reason == EINPROGRESS {
+      var request = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+      guard poll(&request, 1, 200) == 1 else { return false }
+      var size = socklen_t(MemoryLayout<Int32>.size)
+      guard getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &reason, &size) == 0 else { return false }
+    }
+    return [ECONNREFUSED, EADDRNOTAVAIL, EAFNOSUPPORT].contains(reason)
+  }
+}

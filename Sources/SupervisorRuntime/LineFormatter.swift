@@ -20,6 +20,7 @@ public struct LineFormatter {
   private let program: String
   private let stream: String
   private var line: [UInt8] = []
+  private var header: [UInt8] = []
 
   /// For the lines of one stream of one program.
   public init(format: LogFormat, program: String, stream: String) {
@@ -34,6 +35,7 @@ public struct LineFormatter {
   /// Takes bytes and returns the complete lines that they finish, dressed. `wall` is the time that the lines get.
   public mutating func format(_ bytes: UnsafeRawBufferPointer, at wall: WallTime) -> [UInt8] {
     if format == .raw { return Array(bytes) }
+    makeHeader(at: wall)
     var output: [UInt8] = []
     output.reserveCapacity(bytes.count + 128)
     var rest = bytes
@@ -42,10 +44,10 @@ public struct LineFormatter {
       let length = newline.map { UnsafeRawPointer($0) - base } ?? rest.count
       let piece = UnsafeRawBufferPointer(rebasing: rest[..<length])
       if newline != nil && line.isEmpty && length <= LineFormatter.maximumLine {
-        emit(piece, at: wall, isPartial: false, to: &output)
+        emit(piece, isPartial: false, to: &output)
       } else {
-        extend(with: piece, at: wall, to: &output)
-        if newline != nil { emitLine(at: wall, to: &output) }
+        extend(with: piece, to: &output)
+        if newline != nil { emitLine(to: &output) }
       }
       rest = UnsafeRawBufferPointer(rebasing: rest[min(rest.count, length + (newline == nil ? 0 : 1))...])
     }
@@ -55,12 +57,13 @@ public struct LineFormatter {
   /// The unfinished line, dressed as a whole one; empty when there is none. For the end of the process.
   public mutating func finish(at wall: WallTime) -> [UInt8] {
     guard !line.isEmpty else { return [] }
+    makeHeader(at: wall)
     var output: [UInt8] = []
-    emitLine(at: wall, to: &output)
+    emitLine(to: &output)
     return output
   }
 
-  private mutating func extend(with piece: UnsafeRawBufferPointer, at wall: WallTime, to output: inout [UInt8]) {
+  private mutating func extend(with piece: UnsafeRawBufferPointer, to output: inout [UInt8]) {
     var rest = piece
     while line.count + rest.count > LineFormatter.maximumLine {
       let room = LineFormatter.maximumLine - line.count
@@ -69,7 +72,7 @@ public struct LineFormatter {
       let cut = LineFormatter.boundary(in: line)
       let tail = Array(line[cut...])
       line.withUnsafeBytes {
-        emit(UnsafeRawBufferPointer(rebasing: $0[..<cut]), at: wall, isPartial: true, to: &output)
+        emit(UnsafeRawBufferPointer(rebasing: $0[..<cut]), isPartial: true, to: &output)
       }
       line.removeAll(keepingCapacity: true)
       line.append(contentsOf: tail)
@@ -77,8 +80,8 @@ public struct LineFormatter {
     line.append(contentsOf: rest)
   }
 
-  private mutating func emitLine(at wall: WallTime, to output: inout [UInt8]) {
-    line.withUnsafeBytes { emit($0, at: wall, isPartial: false, to: &output) }
+  private mutating func emitLine(to output: inout [UInt8]) {
+    line.withUnsafeBytes { emit($0, isPartial: false, to: &output) }
     // Most lines are complete when they are read; the memory of a long one is not kept.
     line.removeAll(keepingCapacity: line.capacity <= 1024)
   }
@@ -99,29 +102,34 @@ public struct LineFormatter {
     return line.count
   }
 
-  private func emit(_ text: UnsafeRawBufferPointer, at wall: WallTime, isPartial: Bool, to output: inout [UInt8]) {
-    switch format {
-    case .raw:
-      output.append(contentsOf: text)
-    case .prefix:
-      LineFormatter.appendTimestamp(wall, to: &output)
-      output.append(0x20)
-      output.append(contentsOf: program.utf8)
-      output.append(0x20)
-      output.append(contentsOf: stream.utf8)
-      output.append(contentsOf: " | ".utf8)
+  /// What every line of one piece begins with.
+  private mutating func makeHeader(at wall: WallTime) {
+    header.removeAll(keepingCapacity: true)
+    if format == .json { header.append(contentsOf: "{\"timestamp\":\"".utf8) }
+    LineFormatter.appendTimestamp(wall, to: &header)
+    header.append(contentsOf: (format == .json ? "\",\"program\":\"" : " ").utf8)
+    if format == .json {
+      LineFormatter.appendEscaped(program.utf8, to: &header)
+    } else {
+      header.append(contentsOf: program.utf8)
+    }
+    header.append(contentsOf: (format == .json ? "\",\"stream\":\"" : " ").utf8)
+    header.append(contentsOf: stream.utf8)
+    header.append(contentsOf: (format == .json ? "\",\"message\":\"" : " | ").utf8)
+  }
+
+  private func emit(_ text: UnsafeRawBufferPointer, isPartial: Bool, to output: inout [UInt8]) {
+    output.append(contentsOf: header)
+    if format == .json {
+      if text.allSatisfy({ (0x20..<0x7f).contains($0) && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") }) {
+        output.append(contentsOf: text)
+      } else {
+        LineFormatter.appendEscaped(String(decoding: text, as: UTF8.self).utf8, to: &output)
+      }
+      output.append(contentsOf: (isPartial ? "\",\"partial\":true}" : "\"}").utf8)
+    } else {
       output.append(contentsOf: text)
       if isPartial { output.append(contentsOf: " [continued]".utf8) }
-    case .json:
-      output.append(contentsOf: "{\"timestamp\":\"".utf8)
-      LineFormatter.appendTimestamp(wall, to: &output)
-      output.append(contentsOf: "\",\"program\":\"".utf8)
-      LineFormatter.appendEscaped(program.utf8, to: &output)
-      output.append(contentsOf: "\",\"stream\":\"".utf8)
-      output.append(contentsOf: stream.utf8)
-      output.append(contentsOf: "\",\"message\":\"".utf8)
-      LineFormatter.appendEscaped(String(decoding: text, as: UTF8.self).utf8, to: &output)
-      output.append(contentsOf: (isPartial ? "\",\"partial\":true}" : "\"}").utf8)
     }
     output.append(0x0a)
   }

@@ -36,7 +36,8 @@ public final class ReadBuffer {
 
 /// Reads a pipe until end of file and feeds a program's sinks.
 ///
-/// One wake-up reads once, at most `ReadBuffer.size` bytes: a program that floods its pipe gets one turn among the others. The end
+/// One wake-up reads once, at most `ReadBuffer.size` bytes: a program that floods its pipe gets one turn among the others. While the
+/// container's output is congested it is not read at all: the program waits in write(2), as it would without a supervisor. The end
 /// of the process is not the end of the pipe, which its children may hold for ever: `processEnded` delivers what is there, and the
 /// pump goes on until the last writer is gone.
 public final class LogPump {
@@ -61,7 +62,7 @@ public final class LogPump {
     descriptor = readEnd
     formatter = output.makeFormatter()
     do {
-      registration = try loop.add(readEnd, .readable) { [weak self] _ in self?.readOnce() }
+      try watch()
     } catch {
       descriptor = -1
       throw error
@@ -70,6 +71,48 @@ public final class LogPump {
 
   deinit { release() }
 
+  private func watch() throws(SystemError) {
+    registration = try loop.add(descriptor, .readable) { [weak self] _ in self?.takeTurn() }
+  }
+
+  /// One wake-up's share of the pipe. Lines that are dressed grow, short ones many times over: they are read in small pieces, so that
+  /// the ring has room for what becomes of them.
+  private func takeTurn() {
+    if pauseWhileCongested() { return }
+    guard let container = output.container, output.format != .raw else {
+      readOnce(atMost: ReadBuffer.size)
+      return
+    }
+    var left = ReadBuffer.size
+    while left > 0 {
+      let piece = min(left, max(1024, min(8 * 1024, container.room / 64)))
+      let count = readOnce(atMost: piece)
+      if count < piece || pauseWhileCongested() { return }
+      left -= count
+    }
+  }
+
+  /// Lets go of the registration rather than of the interest: a hang-up would be reported all the time.
+  private func pauseWhileCongested() -> Bool {
+    guard let container = output.container, container.isCongested, let registration, descriptor >= 0 else {
+      return false
+    }
+    loop.remove(registration)
+    self.registration = nil
+    container.whenRelieved { [weak self] in self?.resume() }
+    return true
+  }
+
+  private func resume() {
+    guard descriptor >= 0, registration == nil else { return }
+    do {
+      try watch()
+    } catch {
+      // No memory for it: again in a moment.
+      loop.schedule(after: .milliseconds(100)) { [weak self] in self?.resume() }
+    }
+  }
+
   /// The process has ended: delivers what is in the pipe now and finishes the unfinished line. Never waits, and takes no more than
   /// was there at the call, so that a child of the process that goes on writing cannot hold it up.
   public func processEnded() {
@@ -77,7 +120,7 @@ public final class LogPump {
     if descriptor >= 0 && ioctl(descriptor, UInt(FIONREAD), &available) == 0 {
       var left = Int(available)
       while left > 0 && descriptor >= 0 {
-        let count = readOnce()
+        let count = readOnce(atMost: ReadBuffer.size)
         if count <= 0 { break }
         left -= count
       }
@@ -94,9 +137,9 @@ public final class LogPump {
 
   /// Reads once; the number of bytes, 0 at the end of the pipe, -1 when nothing is there.
   @discardableResult
-  private func readOnce() -> Int {
+  private func readOnce(atMost limit: Int) -> Int {
     guard descriptor >= 0 else { return 0 }
-    let count = read(descriptor, buffer.bytes.baseAddress, buffer.bytes.count)
+    let count = read(descriptor, buffer.bytes.baseAddress, min(limit, buffer.bytes.count))
     if count > 0 {
       deliver(UnsafeRawBufferPointer(rebasing: buffer.bytes[..<count]))
       return count

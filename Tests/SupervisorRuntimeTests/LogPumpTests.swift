@@ -4,6 +4,14 @@ import Testing
 
 @testable import SupervisorRuntime
 
+/// A number that threads add to.
+private final class Counter: @unchecked Sendable {
+  private let lock = NSLock()
+  private var sum = 0
+  func add(_ number: Int) { lock.withLock { sum += number } }
+  var value: Int { lock.withLock { sum } }
+}
+
 @Suite("Log pumps")
 struct LogPumpTests {
   private let loop: EventLoop
@@ -141,6 +149,72 @@ struct LogPumpTests {
     writer.wait()
     #expect(directory.bytes("a.log").count == 2_000_000)
     #expect(shared.droppedLines > 0)
+  }
+
+  @Test(
+    "a reader that is slow, but reads, costs no line: the program waits instead",
+    arguments: [LogFormat.raw, .prefix, .json])
+  func slowContainer(format: LogFormat) throws {
+    let container = try makePipe()
+    let shared = ContainerOutput(loop: loop, descriptor: container.write, format: format)
+    let output = ProgramOutput(program: "a", stream: "stdout", format: format, tailBytes: 0, container: shared)
+    let pipe = try OutputPipe()
+    let pump = try LogPump(loop: loop, buffer: buffer, readEnd: pipe.readEnd, output: output)
+    let (source, sink) = (pipe.writeEnd, container.read)
+    let writer = Beside {
+      for block in 0..<400 { writeAll(source, (0..<100).map { "line \(block * 100 + $0)\n" }.joined()) }
+      close(source)
+    }
+    let lines = Counter()
+    let reader = Beside {
+      var bytes = [UInt8](repeating: 0, count: 32 * 1024)
+      while true {
+        let count = read(sink, &bytes, bytes.count)
+        if count <= 0 { return }
+        lines.add(bytes[..<count].count { $0 == 0x0a })
+        usleep(500)
+      }
+    }
+    #expect(loop.turns(within: .seconds(30)) { !pump.isOpen })
+    #expect(loop.turns { shared.backlog == 0 })
+    close(container.write)
+    writer.wait()
+    reader.wait()
+    close(container.read)
+    #expect(shared.droppedLines == 0)
+    #expect(lines.value == 40_000)
+  }
+
+  @Test("a reader that is stuck holds the program up once, for a moment, and then no more")
+  func stuckContainerOnce() throws {
+    let container = try makePipe()
+    defer { for end in [container.read, container.write] { close(end) } }
+    let shared = ContainerOutput(loop: loop, descriptor: container.write, capacity: 64 * 1024)
+    let output = ProgramOutput(program: "a", stream: "stdout", tailBytes: 0, container: shared)
+    var took: [Interval] = []
+    for _ in 0..<3 {
+      let pipe = try OutputPipe()
+      let pump = try LogPump(loop: loop, buffer: buffer, readEnd: pipe.readEnd, output: output)
+      let source = pipe.writeEnd
+      let begun = Clock.instant()
+      let writer = Beside {
+        writeAll(source, String(repeating: "a line of text\n", count: 40_000))
+        close(source)
+      }
+      #expect(loop.turns { !pump.isOpen })
+      took.append(Clock.instant() - begun)
+      writer.wait()
+    }
+    #expect(took[0] >= .milliseconds(400))
+    #expect(took[1] < .milliseconds(400) && took[2] < .milliseconds(400))
+    #expect(shared.droppedLines > 100_000)
+    // It reads again: the pumps wait for it again.
+    #expect(
+      loop.pollingTurns {
+        _ = readAvailable(container.read)
+        return shared.backlog == 0
+      })
+    #expect(!shared.isCongested)
   }
 
   @Test("close delivers what is there and lets go of the descriptor")
