@@ -26,7 +26,7 @@ extension Daemon {
     for spec in options.spec.listeners {
       let listener: Listener
       do throws(ListenError) {
-        listener = try Listener(spec)
+        listener = try bind(spec)
       } catch {
         throw StartupError("\(error)")
       }
@@ -46,6 +46,40 @@ extension Daemon {
         },
         onRecovery: { [weak self] in self?.send(.listenerRecovered(name)) })
     }
+  }
+
+  /// 48886 and 38886 are among the ports that the kernel gives to outgoing connections (ip_local_port_range). One of those, closed
+  /// a moment ago, keeps its port for up to a minute (TIME_WAIT), and SO_REUSEADDR does not help against somebody else's. So a port that is in
+  /// use although nobody listens there is waited for; a stop signal, which is blocked and pending by now, ends the wait.
+  private func bind(_ spec: ListenerSpec) throws(ListenError) -> Listener {
+    let deadline = Clock.instant() + Daemon.portPatience
+    var hasSaid = false
+    while true {
+      do throws(ListenError) {
+        return try Listener(spec)
+      } catch {
+        guard error.errno == EADDRINUSE, Clock.instant() < deadline, !isAskedToStop(),
+          KernelAddress.toConnect(spec.address).allSatisfy({ $0.refusesConnections })
+        else { throw error }
+        if !hasSaid {
+          log.warn(
+            "\(spec.address.text) is held by a connection that is being closed, nobody listens there: waiting for it; reserve the "
+              + "port to avoid this (sysctl net.ipv4.ip_local_reserved_ports)")
+          hasSaid = true
+        }
+        var pause = timespec(tv_sec: 0, tv_nsec: 100_000_000)
+        nanosleep(&pause, nil)
+      }
+    }
+  }
+
+  /// TIME_WAIT is 60 s on Linux (TCP_TIMEWAIT_LEN).
+  private static let portPatience = Interval.seconds(65)
+
+  private func isAskedToStop() -> Bool {
+    var pending = sigset_t()
+    guard sigpending(&pending) == 0 else { return false }
+    return [SIGTERM, SIGINT, SIGQUIT].contains { sigismember(&pending, $0) == 1 }
   }
 
   /// Who accepts from now on.
