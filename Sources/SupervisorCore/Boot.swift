@@ -44,7 +44,7 @@ extension Supervisor {
     gateBoot()
     if boot.outstanding == 0 {
       boot.isComplete = true
-    } else if let limit = spec.startTimeout {
+    } else if let limit = spec.startTimeout, limit > .zero {
       boot.deadline = now.instant + limit
     }
     for i in listeners.indices where listeners[i].isManaged {
@@ -150,7 +150,9 @@ extension Supervisor {
   func satisfies(_ i: Int, _ condition: Dependency.Condition) -> Bool {
     let state = records[i].state
     switch condition {
-    case .started: return (state == .starting || state == .running) && records[i].isSignalTaker
+    case .started:
+      if records[i].runsToCompletion, records[i].isCompleted { return true }
+      return (state == .starting || state == .running) && records[i].isSignalTaker
     case .ready: return records[i].runsToCompletion ? records[i].isCompleted : state == .running && records[i].isReady
     case .completed: return records[i].isCompleted
     case .healthy:

@@ -105,6 +105,10 @@ extension Supervisor {
         "is STARTING\(records[i].spec.readiness != nil ? ", not ready yet" : "")\(detail.isEmpty ? "" : ": \(detail)")"
       return (isFirst ? .starting : .unhealthy, isFirst ? text : "\(text)\(afterLastExit(i))")
     case .backoff:
+      let waiting = waitingTexts(i)
+      if !waiting.isEmpty, records[i].timers[.delay] == nil {
+        return (.unhealthy, "waits for \(waiting.joined(separator: ", ")); before, \(failureText(i))")
+      }
       return (.unhealthy, "could not be started and is tried again: \(failureText(i))")
     case .stopping:
       return (.unhealthy, "is STOPPING")

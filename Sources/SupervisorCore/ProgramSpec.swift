@@ -120,7 +120,7 @@ public struct Dependency: Equatable, Sendable {
 
   /// What must be true of the other program.
   public enum Condition: String, CaseIterable, Equatable, Sendable {
-    /// It has been spawned and is STARTING or RUNNING.
+    /// It has been spawned and is STARTING or RUNNING, or (a oneshot or scheduled one) it has completed since.
     case started
     /// It is RUNNING and, where it declares `ready=`, ready.
     case ready

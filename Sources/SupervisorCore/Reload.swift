@@ -191,6 +191,7 @@ extension Supervisor {
     replacements[id] = nil
     let hadFailed = records[i].state == .fatal || (records[i].state == .exited && !records[i].isCompleted)
     let wasNeverAsked = records[i].run == 0 && records[i].stoppedBy == nil
+    let old = records[i].spec
     records[i].spec = new
     records[i].failedStarts = 0
     records[i].crashes = 0
@@ -198,7 +199,12 @@ extension Supervisor {
     records[i].delay = .zero
     records[i].reported = []
     actions.append(.programChanged(id))
-    index()
+    // Its name and group are what they were; only this would change who is who.
+    if old.dependencies != new.dependencies || old.program != new.program || old.priority != new.priority
+      || old.groupPriority != new.groupPriority
+    {
+      index()
+    }
     if records[i].isScheduled {
       schedule(i)
     } else {

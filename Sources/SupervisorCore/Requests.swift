@@ -76,10 +76,17 @@ extension Supervisor {
       answer(id, .fault(.badName, text: "there is no process or group '\(target)'"))
       return
     }
-    requests[id] = PendingRequest(results: [], outstanding: 0)
-    for i in targets where !records[i].isRemoving {
+    let isGroup = ProgramNames.isGroup(target)
+    let present = targets.filter { !records[$0].isRemoving }
+    if present.isEmpty, !isGroup {
+      answer(id, .fault(.badName, text: "'\(target)' is being removed from the configuration"))
+      return
+    }
+    // One more than there are, so that nothing is answered before the last process was acted upon.
+    requests[id] = PendingRequest(results: [], outstanding: 1)
+    for i in present {
       let position = requests[id]?.results.count ?? 0
-      switch body(&self, i, ProgramNames.isGroup(target)) {
+      switch body(&self, i, isGroup) {
       case .skip: continue
       case .done(let fault, let text):
         let result = result(i, fault, text)
@@ -91,6 +98,7 @@ extension Supervisor {
         records[i].hasWaiters = true
       }
     }
+    requests[id]?.outstanding -= 1
     answerIfComplete(id)
   }
 

@@ -147,6 +147,23 @@ struct BootTests {
     }
   }
 
+  @Test func aOneshotThatHasCompletedWasStarted() {
+    let world = World(
+      configuration([
+        program("init") { $0.kind = .oneshot },
+        program("db") { $0.readiness = notifying },
+        program("x") {
+          $0.dependencies = [
+            Dependency(program: "init", condition: .started), Dependency(program: "db", condition: .ready),
+          ]
+        },
+      ])
+    ) { name, _ in name == "init" ? Behaviour(life: .milliseconds(1)) : Behaviour(readyAfter: .seconds(5)) }
+    world.send(.boot)
+    world.run(.seconds(10))
+    #expect(world.state("x") == .running)
+  }
+
   @Test func aDependencyOnASectionMeansAllItsProcesses() {
     let world = World(
       configuration([

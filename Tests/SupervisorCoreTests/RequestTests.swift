@@ -241,4 +241,15 @@ struct RequestTests {
     #expect(world.answers[request] == nil)
     #expect(world.state("x") == .running)
   }
+
+  @Test func whatIsBeingRemovedIsNotThereAnyMore() {
+    let world = world { _, _ in Behaviour(stopDelay: .seconds(1)) }
+    world.request(.start(target: "x", wait: false))
+    world.run(.seconds(2))
+    var new = world.core.spec
+    new.programs.removeFirst()
+    world.request(.reload(new))
+    #expect(fault(world.ask(.start(target: "x", wait: true))) == .badName)
+    #expect(world.ask(.stop(target: "x:*", wait: true, now: false)) == .processes([]))
+  }
 }

@@ -321,7 +321,10 @@ final class World {
         }
         let isCompletion = core.spec(of: other).map { $0.kind != .service } ?? false
         switch dependency.condition {
-        case .started: if run.isReportedGone { defect("\(spec.name) was started while \(dependency.program) is down") }
+        case .started:
+          if run.isReportedGone, !completed.contains(other) || !isCompletion {
+            defect("\(spec.name) was started while \(dependency.program) is down")
+          }
         case .ready, .healthy:
           let holds = isCompletion ? completed.contains(other) : !run.isReportedGone && wasUp.contains(run.id)
           if !holds { defect("\(spec.name) was started before \(dependency.program):\(dependency.condition.rawValue)") }
