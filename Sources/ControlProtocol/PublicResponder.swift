@@ -29,7 +29,10 @@ public enum PublicResponder {
   }
 
   /// The answer to a request that cannot be read.
+  ///
+  /// A body that is too large for PID 1 may be well for the service: that client is told to come again, like any other.
   public static func refuse(_ refusal: HTTPRefusal) -> HTTPResponse {
+    if refusal.status == 413 { return unavailable(retryAfter: 1) }
     var writer = JSONWriter()
     detail(refusal.message, to: &writer)
     return .json(writer.take(), status: refusal.status)

@@ -44,6 +44,8 @@ public final class Daemon {
   let tree: ProcessTree
   let memory: OutOfMemoryCounter
   let probes: ProbeRunner
+  /// One cgroup for each program, where this is the container's PID 1 and may make them.
+  let cgroups: ProgramCgroups?
   let log: MainLog
   let files = LogFiles()
   let readBuffer = ReadBuffer()
@@ -110,7 +112,9 @@ public final class Daemon {
     core = Supervisor(spec: spec, at: Clock.now(), seed: Daemon.seed())
     tree = ProcessTree(loop: loop)
     reaper = Reaper(loop: loop, tree: tree)
-    memory = OutOfMemoryCounter(place: CgroupPlace.detect(), loop: loop)
+    let place = CgroupPlace.detect()
+    memory = OutOfMemoryCounter(place: place, loop: loop)
+    cgroups = getpid() == 1 ? ProgramCgroups(place: place) : nil
     try finishInit()
   }
 
@@ -256,6 +260,8 @@ public final class Daemon {
   private func tearDown() {
     if let path = options.spec.pidfile { unlink(path) }
     control?.close()
+    // What killed leftovers said last.
+    for pump in orphanPumps.values { pump.close() }
     for bound in listeners { bound.listener.removeFile() }
     ContainerOutput.finish([standardOutput, standardError], within: .milliseconds(200))
   }

@@ -69,6 +69,9 @@ extension Daemon {
     addNotification(of: spec, to: &request)
     if let path = core.spec.controlSocket { request.environment.append(EnvironmentEntry("HIVESUP_SOCKET", path)) }
 
+    let cgroup = cgroups?.cgroup(for: spec.namespec)
+    request.cgroup = cgroup?.descriptor
+
     let outcome = spawner.start(request)
     switch outcome {
     case .failed(let failure, let pid):
@@ -79,7 +82,7 @@ extension Daemon {
     case .spawned(let child):
       run.pid = child.pid
       runs[id] = run
-      tree.add(id, child, tag: run.tag)
+      tree.add(id, child, tag: run.tag, cgroup: cgroup)
       attach(pipes, notifyPipe, to: run)
       send(.spawned(id, pid: child.pid))
       if let pending = child.pending {

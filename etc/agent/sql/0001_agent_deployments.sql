@@ -7,6 +7,8 @@ CREATE TABLE IF NOT EXISTS agent_deployments (
   created_at timestamptz NOT NULL DEFAULT now(),
   updated_at timestamptz NOT NULL DEFAULT now()
 );
+-- A table that was made by hand from the first design has no such column, and the trigger below sets it.
+ALTER TABLE agent_deployments ADD COLUMN IF NOT EXISTS updated_at timestamptz NOT NULL DEFAULT now();
 
 -- Listing is newest first, of all or of one status; the id makes the order total, so that pages neither skip nor repeat.
 CREATE INDEX IF NOT EXISTS agent_deployments_created_at_idx ON agent_deployments (created_at DESC, id DESC);

@@ -7,6 +7,8 @@ CREATE TABLE IF NOT EXISTS genie_sessions (
   created_at timestamptz NOT NULL DEFAULT now(),
   updated_at timestamptz NOT NULL DEFAULT now()
 );
+-- A table that was made by hand from the first design has no such column, and the trigger below sets it.
+ALTER TABLE genie_sessions ADD COLUMN IF NOT EXISTS updated_at timestamptz NOT NULL DEFAULT now();
 
 -- Listing is newest first, of everyone or of one user; the id makes the order total, so that pages neither skip nor repeat.
 CREATE INDEX IF NOT EXISTS genie_sessions_created_at_idx ON genie_sessions (created_at DESC, id DESC);
