@@ -80,7 +80,7 @@ def test_check_prints_the_plan(make, directory):
         program("api", "/bin/sleep 2000", priority=200, depends_on="db:ready"),
     )).config)
     assert done.returncode == 0, done
-    for words in ("db", "api", "/bin/sleep 2000", "48886", "9", "db:ready", "INT"):
+    for words in ("db: service", "api: service", "/bin/sleep 2000", "48886", "within 9 s", "starts when: db is ready", "SIGINT 6 s → SIGQUIT 2 s"):
         assert words in done.stdout, (words, done.stdout)
 
 
