@@ -91,19 +91,20 @@ def test_idle_it_does_not_wake_up(make, mode):
         def switches():
             return int(processes.status(daemon.pid, "voluntary_ctxt_switches")[0])
 
-        time.sleep(1)
+        # What it does once when it has become idle is over.
+        time.sleep(4)
         before = switches()
         time.sleep(2)
-        assert switches() - before <= 1
+        assert switches() == before
 
 
 def test_it_stays_small(make):
-    """Four megabytes with two programs, one thread."""
+    """Four megabytes with two programs, one thread. The code that only starting needs is given back a while after."""
     with make(ini(program("one", "/bin/sleep 1000", startsecs=0), program("two", "/bin/sleep 1000", startsecs=0))) as daemon:
         for name in ("one", "two"):
             daemon.wait_state(name, "RUNNING")
         assert processes.status(daemon.pid, "Threads") == ["1"]
-        assert int(processes.status(daemon.pid, "VmRSS")[0]) <= 4096
+        until(lambda: int(processes.status(daemon.pid, "VmRSS")[0]) <= 4096, lambda: f"4 MB: {processes.status(daemon.pid, 'VmRSS')}", 10, 0.1)
 
 
 def test_no_writable_directory_is_needed(make, directory):

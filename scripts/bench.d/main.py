@@ -112,14 +112,15 @@ def rows():
         return find
 
     def per_program(figures):
-        two, many = at("idle_2", "memory_kib", "Private")(figures), at("idle_200", "memory_kib", "Private")(figures)
+        two, many = at("idle_2", "memory_kib", "Anonymous")(figures), at("idle_200", "memory_kib", "Anonymous")(figures)
         return None if two is None or many is None else (many - two) / 198
 
     yield "memory, 2 programs: RSS", "KiB", at("idle_2", "memory_kib", "Rss")
     yield "memory, 2 programs: PSS", "KiB", at("idle_2", "memory_kib", "Pss")
     yield "memory, 2 programs: private", "KiB", at("idle_2", "memory_kib", "Private")
+    yield "memory, 2 programs: anonymous", "KiB", at("idle_2", "memory_kib", "Anonymous")
     yield "memory, 200 programs: PSS", "KiB", at("idle_200", "memory_kib", "Pss")
-    yield "memory, each further program", "KiB", per_program
+    yield "memory, each further program (anonymous)", "KiB", per_program
     yield "own processes, 200 programs", "", at("idle_200", "processes")
     yield "idle wakeups, 2 programs", "/s", at("idle_2", "wakeups_per_s")
     yield "idle wakeups, 200 programs", "/s", at("idle_200", "wakeups_per_s")

@@ -163,7 +163,8 @@ def resident(bench, kind, count, seconds):
     """Memory and idle wake-ups with `count` services, in one run."""
     with bench.running(kind, count=count) as run:
         run.wait_up()
-        settle(run, 3)
+        # Long enough for what each does once when it has become idle (hivesup gives code pages back after 3 s).
+        settle(run, 5)
         own = run.own()
         result = {"processes": len(own), "memory_kib": processes.memory(own)}
         before, begun = processes.context_switches(own), time.monotonic()

@@ -36,13 +36,14 @@ def executable(pid):
 
 
 def memory(pids):
-    """The sums of smaps_rollup over `pids`, in KiB: Rss, Pss and what only they have (Private)."""
-    sums = {"Rss": 0, "Pss": 0, "Private": 0}
+    """The sums of smaps_rollup over `pids`, in KiB: Rss, Pss, what only they have (Private), and of that what no file holds as well
+    (Anonymous): the rest the kernel can drop whenever it needs the room."""
+    sums = {"Rss": 0, "Pss": 0, "Private": 0, "Anonymous": 0}
     for pid in pids:
         with open(f"/proc/{pid}/smaps_rollup") as file:
             for line in file:
                 words = line.split()
-                if words[0] in ("Rss:", "Pss:"):
+                if words[0] in ("Rss:", "Pss:", "Anonymous:"):
                     sums[words[0][:-1]] += int(words[1])
                 elif words[0] in ("Private_Clean:", "Private_Dirty:"):
                     sums["Private"] += int(words[1])
