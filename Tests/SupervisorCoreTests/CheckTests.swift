@@ -159,6 +159,26 @@ struct CheckTests {
     #expect(world.core.health(at: world.now).reasons == ["x is RUNNING but not ready: it is stopping"])
   }
 
+  @Test func whatIsDownIsNotAskedAndNeedsNoWakeup() {
+    let world = World(
+      configuration([
+        program("x") {
+          $0.readiness = probed
+          $0.liveness = probed
+          $0.readyDeadline = .seconds(30)
+        }
+      ]))
+    world.send(.boot)
+    world.run(.seconds(7))
+    #expect(world.core.nextDeadline != nil)
+    world.request(.stop(target: "x", wait: true, now: false))
+    world.run(.seconds(1))
+    #expect(world.core.nextDeadline == nil)
+    let before = probes(world, .ready).count + probes(world, .liveness).count
+    world.run(.seconds(60))
+    #expect(probes(world, .ready).count + probes(world, .liveness).count == before)
+  }
+
   // MARK: Listeners
 
   private func listening(_ change: (inout ProgramSpec) -> Void = { _ in }) -> SupervisorSpec {

@@ -125,6 +125,15 @@ struct ShutdownTests {
     let actual = monitorKill.map { ($0.at - start).inMilliseconds } ?? 0
     #expect(abs(actual - expected) < 5, "\(actual) against \(expected)")
     #expect(world.signals("postgresql") == [2, 3, 9], "the last tier still has both of its steps")
+    let steps = world.actions.compactMap { entry in
+      if case .signal(let run, let signal, _) = entry.action, run.program == world.id("postgresql"), signal != 18 {
+        entry.at
+      } else {
+        nil
+      }
+    }
+    let share = (steps[1] - steps[0]).inSeconds / (steps[2] - steps[0]).inSeconds
+    #expect(abs(share - 0.75) < 0.01, "and each in its proportion, 6 : 2")
   }
 
   @Test func timeThatATierDoesNotNeedBelongsToTheNextOnes() {
@@ -223,7 +232,9 @@ struct ShutdownTests {
       _ = core.handle(.boot, at: moment(0))
       _ = core.handle(.signalReceived(15, pid: 0, uid: 0), at: moment(0))
       var exit: Int32?
-      while let next = core.nextDeadline {
+      var turns = 0
+      while let next = core.nextDeadline, turns < 1000 {
+        turns += 1
         for case .exit(let status) in core.handle(.timeReached, at: Moment(instant: next, wall: moment(0).wall)) {
           exit = status
         }

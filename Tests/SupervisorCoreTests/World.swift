@@ -99,6 +99,7 @@ final class World {
   var isTracing = false
   var defects: [String] = []
   private var sameInstant = 0
+  private var isStuck = false
   private var completed: Set<ProgramID> = []
   private var wasUp: Set<RunID> = []
 
@@ -149,13 +150,14 @@ final class World {
   /// Lets time pass, at most this long, until nothing is left to happen.
   func run(_ length: Interval) {
     let end = instant + length
-    while exitStatus == nil {
+    while exitStatus == nil, !isStuck {
       let event = queue.last?.time ?? .max
       let timer = core.nextDeadline?.nanoseconds ?? .max
       let next = max(instant.nanoseconds, min(event, timer))
       guard min(event, timer) != .max, next <= end.nanoseconds else { break }
       if next > instant.nanoseconds { sameInstant = 0 } else { sameInstant += 1 }
       if sameInstant > 20_000 {
+        isStuck = true
         defect("no time passes: next deadline \(timer), now \(instant.nanoseconds)")
         return
       }
@@ -398,6 +400,10 @@ final class World {
   private func probe(_ id: RunID, _ role: CheckRole, _ timeout: Interval) {
     guard let run = runs[id] else { return defect("probed \(id), which never was") }
     if run.isReportedGone || !run.isReportedSpawned { defect("probed \(id), which has no process") }
+    let state = core.snapshot(of: id.program, at: now)?.state
+    if state != .running, role == .liveness || state != .starting {
+      defect("\(role) probe of \(id) in state \(state?.name ?? "")")
+    }
     if run.behaviour.probesAreLost { return }
     let latency = min(run.behaviour.probeLatency, timeout)
     later(latency) {
