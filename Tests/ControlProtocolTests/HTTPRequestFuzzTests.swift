@@ -15,7 +15,7 @@ let fuzzCases: UInt64 = 4000
 
   @Test func splittingNeverChangesWhatIsRead() {
     let limits = HTTPLimits(startLine: 60, headerCount: 5, headerBytes: 120, body: 16)
-    for seed in 0..<fuzzCases {
+    for seed in FuzzSeeds(fuzzCases) {
       var random = SeededGenerator(seed: seed)
       let bytes = random.mutated(random.pick(Self.corpus))
       let used = random.chance(50) ? limits : HTTPLimits()
@@ -26,7 +26,7 @@ let fuzzCases: UInt64 = 4000
   }
 
   @Test func everyRefusalIsAnError() {
-    for seed in 0..<fuzzCases {
+    for seed in FuzzSeeds(fuzzCases) {
       var random = SeededGenerator(seed: seed &+ 1 << 32)
       let noise = (0..<random.below(200)).map { _ in UInt8(random.below(256)) }
       for outcome in outcomes([random.chance(50) ? noise : random.mutated(random.mutated(random.pick(Self.corpus)))]) {
@@ -41,7 +41,7 @@ let fuzzCases: UInt64 = 4000
   }
 
   @Test func composedRequestsAreReadBack() throws {
-    for seed in 0..<fuzzCases {
+    for seed in FuzzSeeds(fuzzCases) {
       var random = SeededGenerator(seed: seed &+ 2 << 32)
       let names = (0..<random.below(4)).map { _ in random.text(most: 8).filter { $0 != "\0" } }
       let segments = names.isEmpty ? [""] : names

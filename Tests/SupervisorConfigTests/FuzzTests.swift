@@ -1,5 +1,5 @@
 // Whatever the bytes, loading ends, never traps, and says where: a seeded generator that knows the grammar, and
-// mutations of a corpus (all fixtures). HIVESUP_FUZZ_ROUNDS lengthens the run.
+// mutations of a corpus (all fixtures). HIVESUP_FUZZ_ROUNDS or HIVE_FUZZ_SECONDS lengthen the run.
 
 import Glibc
 import SupervisorCore
@@ -32,7 +32,7 @@ struct FuzzTests {
   }
 
   @Test func filesThatNearlyMakeSense() {
-    for seed in 0..<UInt64(Self.rounds) {
+    for seed in FuzzSeeds(UInt64(Self.rounds)) {
       var generator = Generator(seed: seed)
       check(generator.file(), included: generator.file(), seed)
     }
@@ -46,14 +46,14 @@ struct FuzzTests {
       }
     }
     try #require(corpus.count > 40)
-    for seed in 0..<UInt64(Self.rounds) {
+    for seed in FuzzSeeds(UInt64(Self.rounds)) {
       var generator = Generator(seed: seed ^ 0xC0FFEE)
       check(generator.mutated(corpus), included: generator.mutated(corpus), seed)
     }
   }
 
   @Test func valuesOfEveryType() {
-    for seed in 0..<UInt64(Self.rounds) {
+    for seed in FuzzSeeds(UInt64(Self.rounds)) {
       var generator = Generator(seed: seed &+ 77)
       let text = generator.soup(24)
       _ = try? probeValue(text)

@@ -48,7 +48,7 @@ struct PlanTests {
       "genie: 3 programs, 1 listener", "file: /conf/supervisord.conf", "control socket: /run/hivesup/control.sock",
       "init: oneshot, critical", "command: hive-postgres init", "user: daemon where hivesup runs as root",
       "command: /usr/bin/postgres -D '/data dir'", "starts when: init has completed",
-      "ready when: postgres answers on /run/pg/.s.PGSQL.5432 (every 0.1 s, 1 s each, 3 failures), within 30 s",
+      "ready when: postgres answers on /run/pg/.s.PGSQL.5432 (every 5 s, 1 s each, 3 failures), within 30 s",
       "stops by: SIGINT 6 s → SIGQUIT 2 s → SIGKILL", "output: standard output; errors: with the output",
       "starts when: db is healthy",
       "alive while: GET /live on 127.0.0.1:80 succeeds (every 10 s, 1 s each, 3 failures)",
