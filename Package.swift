@@ -88,7 +88,8 @@ let package = Package(
       name: "hivesup", dependencies: ["HivesupCommand"],
       swiftSettings: staticStdlibSwift, linkerSettings: staticStdlib + staticArgumentParser),
     // Its tests also run the built hivesup; a dependency on it would link the tests as it is linked.
-    .testTarget(name: "HivesupCommandTests", dependencies: ["HivesupCommand", "ControlProtocol"], swiftSettings: strict),
+    .testTarget(
+      name: "HivesupCommandTests", dependencies: ["HivesupCommand", "ControlProtocol"], swiftSettings: strict),
 
     // Postgres and the API.
     .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
@@ -103,7 +104,8 @@ let package = Package(
     .executableTarget(
       name: "hive-postgres", dependencies: ["HivePostgresCore"],
       swiftSettings: staticStdlibSwift, linkerSettings: staticStdlib),
-    .testTarget(name: "HivePostgresTests", dependencies: ["HivePostgresCore", "ControlProtocol"], swiftSettings: strict),
+    .testTarget(
+      name: "HivePostgresTests", dependencies: ["HivePostgresCore", "ControlProtocol"], swiftSettings: strict),
     .target(
       name: "HiveServiceCore",
       dependencies: [

@@ -120,7 +120,8 @@ public final class Daemon {
 
   private func finishInit() throws(StartupError) {
     if getpid() != 1 && hive_set_subreaper(1) != 0 {
-      log.warn("cannot become the reaper of orphans: \(errorText(errno)); what daemonises under a program is lost sight of")
+      log.warn(
+        "cannot become the reaper of orphans: \(errorText(errno)); what daemonises under a program is lost sight of")
     }
     reaper.exited = { [weak self] run, pid, status in self?.processExited(run, pid, status) }
     reaper.orphan = { [weak self] pid, status in self?.log.debug("reaped unknown pid \(pid) (\(status.text))") }
@@ -209,7 +210,9 @@ public final class Daemon {
 
   /// A schedule's next run is computed from the wall clock: when that is set, it is computed anew.
   private func watchClock() {
-    guard options.spec.programs.contains(where: { if case .scheduled = $0.kind { true } else { false } }) else { return }
+    guard options.spec.programs.contains(where: { if case .scheduled = $0.kind { true } else { false } }) else {
+      return
+    }
     clockWatch = hive_clock_watch()
     guard clockWatch >= 0 else { return }
     let descriptor = clockWatch

@@ -23,7 +23,8 @@ extension Daemon {
   func openControlSocket() throws(StartupError) {
     guard let path = options.spec.controlSocket else { return }
     do throws(ListenError) {
-      let socket = try ControlSocket(loop: loop, buffer: readBuffer, path: path, guests: guests()) { [weak self] request, responder in
+      let socket = try ControlSocket(loop: loop, buffer: readBuffer, path: path, guests: guests()) {
+        [weak self] request, responder in
         guard let self else { return responder.respond(HTTPResponse(status: 503)) }
         self.answer(request, responder)
       }
@@ -75,8 +76,10 @@ extension Daemon {
     case .signal(let target, let name):
       guard let number = SignalNames.number(of: name) else {
         return responder.respond(
-          ControlFault(.badSignal, "cannot signal \(target): there is no signal '\(name)'; use a name such as HUP or a number")
-            .response)
+          ControlFault(
+            .badSignal, "cannot signal \(target): there is no signal '\(name)'; use a name such as HUP or a number"
+          )
+          .response)
       }
       act("signal", target, .signal(target: target, signal: number), nil, requester, responder)
     case .events(let since, let follow): answerEvents(since: since, follow: follow, responder)
@@ -104,7 +107,8 @@ extension Daemon {
 
   private func answerProgram(_ target: String, _ responder: HTTPResponder) {
     let now = Clock.now()
-    guard let ids = core.resolve(target), ids.count == 1, let id = ids.first, let program = core.snapshot(of: id, at: now)
+    guard let ids = core.resolve(target), ids.count == 1, let id = ids.first,
+      let program = core.snapshot(of: id, at: now)
     else {
       return responder.respond(
         ControlFault(.badName, "cannot find \(target): name one process (hivesup ctl status lists them)").response)
@@ -141,7 +145,8 @@ extension Daemon {
   ) {
     guard let ids = core.resolve(target), ids.count == 1, let id = ids.first, let spec = core.spec(of: id) else {
       return responder.respond(
-        ControlFault(.badName, "cannot read the log of \(target): name one process (hivesup ctl status lists them)").response)
+        ControlFault(.badName, "cannot read the log of \(target): name one process (hivesup ctl status lists them)")
+          .response)
     }
     let sinks: Outputs
     do throws(SystemError) {

@@ -13,10 +13,12 @@ extension ExitDocument {
     switch exit.status {
     case .exited(let status):
       self.init(
-        exitStatus: Int(status), signal: nil, oomKilled: exit.oomKilled, expected: exit.expected, at: Timestamp(exit.at.wall))
+        exitStatus: Int(status), signal: nil, oomKilled: exit.oomKilled, expected: exit.expected,
+        at: Timestamp(exit.at.wall))
     case .signaled(let signal, let core):
       self.init(
-        exitStatus: nil, signal: signalName(signal), coreDumped: core, oomKilled: exit.oomKilled, expected: exit.expected,
+        exitStatus: nil, signal: signalName(signal), coreDumped: core, oomKilled: exit.oomKilled,
+        expected: exit.expected,
         at: Timestamp(exit.at.wall))
     }
   }
@@ -60,7 +62,8 @@ extension EventDocument {
 extension HealthDocument {
   init(_ report: HealthReport, version: String) {
     self.init(
-      status: report.status.rawValue, container: report.container, version: version, timestamp: Timestamp(report.at.wall),
+      status: report.status.rawValue, container: report.container, version: version,
+      timestamp: Timestamp(report.at.wall),
       uptimeSeconds: report.uptime.inSeconds, database: report.database?.rawValue, reasons: report.reasons,
       services: report.services.map { ServiceDocument($0) })
   }
@@ -70,7 +73,8 @@ extension ServiceDocument {
   init(_ service: ServiceHealth) {
     self.init(
       name: service.name, status: service.status.rawValue, state: service.state.name,
-      pid: service.pid > 0 ? Int(service.pid) : nil, uptimeSeconds: service.uptime?.inSeconds, restarts: service.restarts,
+      pid: service.pid > 0 ? Int(service.pid) : nil, uptimeSeconds: service.uptime?.inSeconds,
+      restarts: service.restarts,
       lastExit: service.lastExit.map { ExitDocument($0) },
       checks: service.checks.map {
         CheckDocument(

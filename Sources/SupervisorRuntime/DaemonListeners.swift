@@ -84,7 +84,8 @@ extension Daemon {
 
   /// Who accepts from now on.
   func setListener(_ name: String, _ mode: ListenerMode) {
-    guard let bound = listeners.first(where: { $0.listener.spec.name == name }), bound.listener.spec.fallback == .health else {
+    guard let bound = listeners.first(where: { $0.listener.spec.name == name }), bound.listener.spec.fallback == .health
+    else {
       return
     }
     switch mode {

@@ -36,7 +36,8 @@ extension Daemon {
       let opened = try files.file(path, maxBytes: log.maxBytes, backups: log.backups)
       let name = spec.name
       opened.onTrouble = { [weak self] error in
-        self?.log.error("cannot write the \(stream) log of '\(name)': \(error); what comes meanwhile is counted and dropped")
+        self?.log.error(
+          "cannot write the \(stream) log of '\(name)': \(error); what comes meanwhile is counted and dropped")
       }
       opened.onRecovery = { [weak self] dropped in
         self?.log.warn("the \(stream) log of '\(name)' is written again; \(dropped) bytes were dropped")

@@ -12,7 +12,8 @@ extension Daemon {
     var page = PrometheusWriter()
     page.metric("hivesup_info", .gauge, help: "The supervisor; the value is always 1.")
     page.sample("hivesup_info", [("version", options.version), ("container", report.container)], 1)
-    page.metric("hivesup_start_time_seconds", .gauge, help: "When the supervisor started, in seconds since the Unix epoch.")
+    page.metric(
+      "hivesup_start_time_seconds", .gauge, help: "When the supervisor started, in seconds since the Unix epoch.")
     page.sample("hivesup_start_time_seconds", [], Double(core.startedAt.wall.nanoseconds) / 1e9)
     page.metric("hivesup_healthy", .gauge, help: "1 when everything that should be up is up and ready.")
     page.sample("hivesup_healthy", [], report.status == .healthy ? 1 : 0)
@@ -34,11 +35,13 @@ extension Daemon {
     for service in report.services {
       page.sample("hivesup_process_up", [("name", service.name)], service.status == .healthy && service.pid > 0 ? 1 : 0)
     }
-    page.metric("hivesup_process_state", .gauge, help: "supervisord's numeric state: 0, 10, 20, 30, 40, 100, 200 or 1000.")
+    page.metric(
+      "hivesup_process_state", .gauge, help: "supervisord's numeric state: 0, 10, 20, 30, 40, 100, 200 or 1000.")
     for service in report.services {
       page.sample("hivesup_process_state", [("name", service.name)], service.state.rawValue)
     }
-    page.metric("hivesup_process_restarts_total", .counter, help: "How often the supervisor itself started the process again.")
+    page.metric(
+      "hivesup_process_restarts_total", .counter, help: "How often the supervisor itself started the process again.")
     for service in report.services {
       page.sample("hivesup_process_restarts_total", [("name", service.name)], service.restarts)
     }
@@ -67,13 +70,15 @@ extension Daemon {
   }
 
   private func writeOwn(to page: inout PrometheusWriter) {
-    page.metric("hivesup_orphans_reaped_total", .counter, help: "Processes that were left to the supervisor and reaped.")
+    page.metric(
+      "hivesup_orphans_reaped_total", .counter, help: "Processes that were left to the supervisor and reaped.")
     page.sample("hivesup_orphans_reaped_total", [], reaper.orphans)
     page.metric("hivesup_events_total", .counter, help: "Records written to the event ring.")
     page.sample("hivesup_events_total", [], core.events.newest)
     page.metric("hivesup_loop_wakeups_total", .counter, help: "How often the loop has woken up.")
     page.sample("hivesup_loop_wakeups_total", [], loop.wakeups)
-    page.metric("hivesup_output_dropped_lines_total", .counter, help: "Lines that a stuck reader of the container's output cost.")
+    page.metric(
+      "hivesup_output_dropped_lines_total", .counter, help: "Lines that a stuck reader of the container's output cost.")
     page.sample("hivesup_output_dropped_lines_total", [("stream", "stdout")], standardOutput.droppedLines)
     page.sample("hivesup_output_dropped_lines_total", [("stream", "stderr")], standardError.droppedLines)
     page.metric("hivesup_listener_queue_length", .gauge, help: "Connections that wait to be accepted.")

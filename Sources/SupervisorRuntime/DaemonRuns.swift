@@ -147,7 +147,8 @@ extension Daemon {
       request.descriptors.append(ChildDescriptor(bound.listener.descriptor, as: 3 + Int32(index)))
     }
     request.environment.append(EnvironmentEntry("LISTEN_FDS", "\(mine.count)"))
-    request.environment.append(EnvironmentEntry("LISTEN_FDNAMES", mine.map(\.listener.spec.name).joined(separator: ":")))
+    request.environment.append(
+      EnvironmentEntry("LISTEN_FDNAMES", mine.map(\.listener.spec.name).joined(separator: ":")))
     request.pidVariables.append("LISTEN_PID")
   }
 

@@ -17,11 +17,14 @@ public enum OwnUser {
       throw StartupError("cannot become user \(wanted): \(error)")
     }
     guard let entry else {
-      throw StartupError("cannot become user \(wanted): \(users.passwdPath) has no such user; create it, or remove user= of [supervisord]")
+      throw StartupError(
+        "cannot become user \(wanted): \(users.passwdPath) has no such user; create it, or remove user= of [supervisord]"
+      )
     }
     if geteuid() == entry.uid { return }
     guard geteuid() == 0 else {
-      throw StartupError("cannot become user \(wanted): only root can change users; start as root, or remove user= of [supervisord]")
+      throw StartupError(
+        "cannot become user \(wanted): only root can change users; start as root, or remove user= of [supervisord]")
     }
     guard setgroups(groups.count, groups) == 0, setgid(entry.gid) == 0, setuid(entry.uid) == 0 else {
       throw StartupError("cannot become user \(wanted): \(errorText(errno)) (CAP_SETUID and CAP_SETGID are needed)")

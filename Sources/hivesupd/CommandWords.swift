@@ -9,7 +9,8 @@ enum CommandWords {
   case doctor(json: Bool)
   case version
 
-  static let usage = "usage: hivesupd -c FILE [-n] [-s] [-k] [-e LEVEL] [-l FILE] [-y BYTES] [-z COUNT] [-j FILE] [-q DIR] [-i NAME]"
+  static let usage =
+    "usage: hivesupd -c FILE [-n] [-s] [-k] [-e LEVEL] [-l FILE] [-y BYTES] [-z COUNT] [-j FILE] [-q DIR] [-i NAME]"
     + " | --doctor [--json] | --version"
 
   static func parse(_ words: [String]) -> Result<CommandWords, ConfigurationRefused> {
@@ -26,7 +27,9 @@ enum CommandWords {
       case "-s": overrides.changes.append { $0.log.silent = true }
       case "-k": overrides.changes.append { $0.keepOldChildLogs = true }
       default:
-        guard index < words.count else { return .failure(ConfigurationRefused("cannot run: \(flag) has no value; \(usage)")) }
+        guard index < words.count else {
+          return .failure(ConfigurationRefused("cannot run: \(flag) has no value; \(usage)"))
+        }
         let value = words[index]
         index += 1
         guard overrides.take(flag, value) else {
@@ -34,7 +37,9 @@ enum CommandWords {
         }
       }
     }
-    guard !overrides.path.isEmpty else { return .failure(ConfigurationRefused("cannot run: no configuration; \(usage)")) }
+    guard !overrides.path.isEmpty else {
+      return .failure(ConfigurationRefused("cannot run: no configuration; \(usage)"))
+    }
     return .success(.run(overrides))
   }
 }
