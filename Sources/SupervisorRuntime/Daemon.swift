@@ -70,6 +70,8 @@ public final class Daemon {
   var nextCommandRun: UInt32 = 1
   var commandEnds: [RunID: (ExitStatus) -> Void] = [:]
   var exitStatus: Int32?
+  /// Whether the loop runs: nothing may wait any more.
+  var hasStarted = false
 
   private var signals: Signals?
   private var clockWatch: Int32 = -1
@@ -140,6 +142,7 @@ public final class Daemon {
   /// Handles signals, starts what is to be started, and runs until the core says exit. Returns the exit status.
   public func run(signals: Signals) -> Int32 {
     self.signals = signals
+    hasStarted = true
     writePidfile()
     log.info("supervisord started with pid \(getpid())")
     send(.boot)

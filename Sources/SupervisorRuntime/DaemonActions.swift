@@ -22,7 +22,7 @@ extension Daemon {
       files.reopen()
       log.info("supervisord logreopen")
     case .rereadConfiguration(let requester):
-      switch options.reread() {
+      switch rereadConfiguration() {
       case .success(let spec): send(.reloaded(spec, by: requester))
       case .failure(let refused): send(.reloadFailed(refused.text, by: requester))
       }

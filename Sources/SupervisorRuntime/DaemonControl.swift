@@ -219,7 +219,7 @@ extension Daemon {
   }
 
   private func answerReload(_ requester: Requester, _ responder: HTTPResponder) {
-    switch options.reread() {
+    switch rereadConfiguration() {
     case .failure(let refused):
       responder.respond(ControlFault(.cantReread, "cannot reload: \(refused.text)").response)
     case .success(let spec):

@@ -84,7 +84,7 @@ extension Daemon {
     page.metric("hivesup_listener_queue_length", .gauge, help: "Connections that wait to be accepted.")
     for bound in listeners {
       guard let queue = bound.listener.acceptQueue else { continue }
-      page.sample("hivesup_listener_queue_length", [("listener", bound.listener.spec.name)], queue.length)
+      page.sample("hivesup_listener_queue_length", [("listener", bound.spec.name)], queue.length)
     }
     if let resident = ownResidentBytes() {
       page.metric("process_resident_memory_bytes", .gauge, help: "Resident memory of the supervisor.")

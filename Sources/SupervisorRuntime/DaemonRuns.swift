@@ -141,14 +141,14 @@ extension Daemon {
 
   /// The listeners that name this program, as descriptors from 3 on (sd_listen_fds(3)).
   private func addListeners(of spec: ProgramSpec, to request: inout SpawnRequest) {
-    let mine = listeners.filter { $0.program == spec.program || $0.program == spec.name }
+    let mine = listeners.filter { $0.isFor(spec) }
     guard !mine.isEmpty else { return }
     for (index, bound) in mine.enumerated() {
       request.descriptors.append(ChildDescriptor(bound.listener.descriptor, as: 3 + Int32(index)))
     }
     request.environment.append(EnvironmentEntry("LISTEN_FDS", "\(mine.count)"))
     request.environment.append(
-      EnvironmentEntry("LISTEN_FDNAMES", mine.map(\.listener.spec.name).joined(separator: ":")))
+      EnvironmentEntry("LISTEN_FDNAMES", mine.map(\.spec.name).joined(separator: ":")))
     request.pidVariables.append("LISTEN_PID")
   }
 

@@ -33,20 +33,23 @@ final class StallWatch {
   private let acceptor: Acceptor
   private let onStall: (Int) -> Void
   private let onRecovery: () -> Void
+  private let isProgramUp: () -> Bool
   private var state = State.off
   private var lastLength = 0
   private var stuckSamples = 0
 
-  /// `onStall` gets the queue's length. While stalled, `acceptor` is stopped for one interval at a time.
+  /// `onStall` gets the queue's length. While stalled, `acceptor` is stopped for one interval at a time, as long as `isProgramUp` says
+  /// that there is a program which may come back. After `onRecovery` it is stopped.
   init(
     loop: EventLoop, listener: Listener, acceptor: Acceptor, onStall: @escaping (Int) -> Void,
-    onRecovery: @escaping () -> Void
+    onRecovery: @escaping () -> Void, isProgramUp: @escaping () -> Bool
   ) {
     self.loop = loop
     self.listener = listener
     self.acceptor = acceptor
     self.onStall = onStall
     self.onRecovery = onRecovery
+    self.isProgramUp = isProgramUp
   }
 
   /// Whether a stall has been told and not taken back.
@@ -109,6 +112,10 @@ final class StallWatch {
 
   private func lookAgain() {
     guard case .stalled = state else { return }
+    guard isProgramUp() else {
+      state = .off
+      return
+    }
     let probe = hive_connect_self(listener.descriptor)
     if probe < 0 {
       state = .stalled(loop.schedule(after: StallWatch.retry) { [weak self] in self?.lookAgain() })
