@@ -158,8 +158,8 @@ extension Daemon {
     guard spec.readiness?.probe == .notify || liveness?.probe == .notify else { return }
     request.environment.append(EnvironmentEntry("NOTIFY_SOCKET", notifySocket.address))
     guard let liveness, liveness.probe == .notify else { return }
-    // sd_watchdog_enabled(3): the program should say WATCHDOG=1 at half of this.
-    let limit = liveness.interval.nanoseconds / 1000 &* Int64(max(1, liveness.failures))
+    // sd_watchdog_enabled(3): the program should say WATCHDOG=1 at half of this; it is due within each interval of the check.
+    let limit = liveness.interval.nanoseconds / 1000
     request.environment.append(EnvironmentEntry("WATCHDOG_USEC", "\(limit)"))
     request.pidVariables.append("WATCHDOG_PID")
   }
