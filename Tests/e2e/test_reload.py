@@ -2,10 +2,13 @@
 
 import os
 import signal
+import socket
 
 import pytest
 
-from lab.config import ini, program, script
+from lab.client import free_port, get
+from lab.config import ini, program, script, section
+from lab.prober import Prober
 from lab.waiting import until
 
 
@@ -74,3 +77,38 @@ def test_reload_while_stopping_is_ignored(make, mode, directory):
         daemon.write(ini(program("main", slow), program("more", "/bin/sleep 1000")))
         daemon.send(signal.SIGHUP)
         assert daemon.wait(5) == 0, daemon.output()
+
+
+def test_listeners_come_go_and_stay(make, mode, reload):
+    """One that stays keeps its socket: nobody who connects meanwhile is refused. One that cannot be bound leaves all as it was."""
+    ports = {name: free_port() for name in ("stays", "goes", "comes", "taken")}
+
+    def listeners(*names):
+        return ini(program("main", "/bin/sleep 1000", startsecs=0),
+                   *(section(f"listener:{name}", address=f"127.0.0.1:{ports[name]}", fallback="health") for name in names))
+
+    with make(listeners("stays", "goes"), mode=mode) as daemon:
+        pid = daemon.wait_state("main", "RUNNING")["pid"]
+        with Prober(ports["stays"]) as prober:
+            assert get(ports["goes"], "/health").status == 200
+            daemon.write(listeners("stays", "comes"))
+            reload(daemon)
+            until(lambda: connects(ports["comes"]), "the new listener answers")
+            assert get(ports["comes"], "/health").status == 200
+            until(lambda: not connects(ports["goes"]), "the old listener is closed")
+            with socket.socket() as taken:
+                taken.bind(("127.0.0.1", ports["taken"]))
+                taken.listen()
+                daemon.write(listeners("stays", "comes", "taken"))
+                assert daemon.control.post("/v1/reload").status >= 400
+                assert get(ports["comes"], "/health").status == 200
+            assert daemon.control.program("main")["pid"] == pid
+        assert prober.refused == []
+
+
+def connects(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=2).close()
+    except ConnectionRefusedError:
+        return False
+    return True
