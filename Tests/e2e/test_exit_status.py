@@ -71,6 +71,11 @@ def test_a_critical_program_that_never_comes_up_ends_the_container_with_its_stat
         assert daemon.run() == status, daemon.output()
 
 
+@pytest.mark.parametrize("command, status", [("/nonexistent/program", 127), ("/etc/passwd", 126)])
+def test_a_critical_program_that_cannot_be_executed_ends_the_container_as_a_shell_would(make, mode, command, status):
+    assert make(program("main", command, startretries=0, critical=True), mode=mode).run() == status
+
+
 def test_a_critical_program_that_ends_as_expected_does_not_end_the_container(make, mode, directory):
     leave = script(directory, "leave", "exit 0")
     with make(program("main", leave, startsecs=0, autorestart="unexpected", critical=True), mode=mode) as daemon:

@@ -1,4 +1,4 @@
-"""Every signal sent to PID 1: the documented effect and nothing else. TERM, INT and QUIT stop; HUP reloads (test_reload); USR2 reopens
+"""Every signal sent to PID 1: the documented effect (docs/running.md) and nothing else. TERM, INT and QUIT stop; HUP reloads (test_reload); USR2 reopens
 log files (test_output); everything else that can be caught does nothing."""
 
 import os
