@@ -134,9 +134,14 @@ public final class ProgramCgroups {
   /// which `hivesup doctor` explains.
   public init?(place: CgroupPlace) {
     guard let unified = place.unified else { return nil }
-    path = "\(unified)/hivesup.\(getpid())"
-    // It may be there already: this process was executed anew, or its predecessor with this pid was killed.
-    if mkdir(path, 0o755) != 0 && errno != EEXIST { return nil }
+    // Nobody else's, ever: pid namespaces may share a cgroup (then everybody is PID 1), and what a predecessor left behind may be spent.
+    var fresh = ""
+    for _ in 0..<8 {
+      fresh = "\(unified)/hivesup.\(String(UInt64.random(in: 0...UInt64.max), radix: 16))"
+      if mkdir(fresh, 0o755) == 0 { break }
+      if errno != EEXIST { return nil }
+    }
+    path = fresh
     guard let trial = cgroup(for: "trial"), hive_probe_cgroup(trial.descriptor) == 0 else {
       remove("trial")
       rmdir(path)
@@ -145,8 +150,12 @@ public final class ProgramCgroups {
     remove("trial")
   }
 
-  deinit {
+  deinit { removeAll() }
+
+  /// At exit: nothing of them stays. Those in which a process is left (EBUSY) go with the container.
+  public func removeAll() {
     for cgroup in cgroups.values { cgroup.remove() }
+    cgroups = [:]
     rmdir(path)
   }
 

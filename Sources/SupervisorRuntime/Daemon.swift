@@ -268,6 +268,7 @@ public final class Daemon {
     control?.close()
     // What killed leftovers said last.
     for pump in orphanPumps.values { pump.close() }
+    cgroups?.removeAll()
     for bound in listeners { bound.listener.removeFile() }
     ContainerOutput.finish([standardOutput, standardError], within: .milliseconds(200))
   }
