@@ -63,15 +63,12 @@ public struct CgroupPlace: Equatable, Sendable {
   private static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 }
 
-/// A cgroup v2 of ours, for one program's processes.
+/// A cgroup v2 of ours, for the processes of one run. Its directory goes with the object.
 public final class Cgroup {
   /// Its directory.
   public let path: String
   /// For `SpawnRequest.cgroup`.
   public let descriptor: Int32
-  /// cgroup.kill has been written. Linux (seen on 6.18) then kills every process that is born into it by CLONE_INTO_CGROUP, for
-  /// cgroup_css_set_fork() compares the kill count of the parent's cgroup with that of the child's: it must not be used again.
-  public private(set) var isSpent = false
 
   /// Makes `name` below `parent`, or takes the one that is there. Throws where the hierarchy is read-only (most containers), or
   /// not ours.
@@ -88,7 +85,10 @@ public final class Cgroup {
     if descriptor < 0 { throw SystemError("open the cgroup \(path)", errno: errno) }
   }
 
-  deinit { if descriptor >= 0 { close(descriptor) } }
+  deinit {
+    if descriptor >= 0 { close(descriptor) }
+    remove()
+  }
 
   /// Whether no process is in it or below it.
   public var isEmpty: Bool {
@@ -112,9 +112,7 @@ public final class Cgroup {
     let file = open("\(path)/cgroup.kill", O_WRONLY | O_CLOEXEC)
     if file < 0 { return false }
     defer { close(file) }
-    if write(file, "1", 1) != 1 { return false }
-    isSpent = true
-    return true
+    return write(file, "1", 1) == 1
   }
 
   /// Removes the directory; false while something is in it (EBUSY).
@@ -122,12 +120,14 @@ public final class Cgroup {
   public func remove() -> Bool { rmdir(path) == 0 || errno == ENOENT }
 }
 
-/// One cgroup for each program, below one of the supervisor's own. Only for a supervisor that owns the hierarchy that it sees: PID 1 of a
+/// A cgroup for each run, below one of the supervisor's own. Only for a supervisor that owns the hierarchy that it sees: PID 1 of a
 /// container, or where somebody delegated it (systemd's `Delegate=yes`).
+///
+/// No cgroup is used twice: once cgroup.kill has been written, Linux (seen on 6.18) kills every process that is born into it by
+/// CLONE_INTO_CGROUP, for cgroup_css_set_fork() compares the kill count of the parent's cgroup with that of the child's.
 public final class ProgramCgroups {
   /// The directory that holds them.
   public let path: String
-  private var cgroups: [String: Cgroup] = [:]
   private var made: UInt64 = 0
 
   /// Makes the directory below the place's own cgroup, and tries whether a child can be born in one; nil where that cannot be done,
@@ -143,36 +143,20 @@ public final class ProgramCgroups {
     }
     path = fresh
     guard let trial = cgroup(for: "trial"), hive_probe_cgroup(trial.descriptor) == 0 else {
-      remove("trial")
-      rmdir(path)
+      removeDirectory()
       return nil
     }
-    remove("trial")
   }
 
-  deinit { removeAll() }
+  deinit { removeDirectory() }
 
-  /// At exit: nothing of them stays. Those in which a process is left (EBUSY) go with the container.
-  public func removeAll() {
-    for cgroup in cgroups.values { cgroup.remove() }
-    cgroups = [:]
-    rmdir(path)
-  }
+  /// At exit: nothing of ours stays. What still holds a process (EBUSY) goes with the container.
+  public func removeDirectory() { rmdir(path) }
 
   /// The cgroup for the next run of a program (its namespec); nil when the kernel refuses (a limit of descendants is reached): the
   /// program then runs without one.
   public func cgroup(for program: String) -> Cgroup? {
-    if let cgroup = cgroups[program] {
-      if !cgroup.isSpent { return cgroup }
-      cgroup.remove()
-    }
-    // A new name each time: the old directory may not be removable yet.
     made &+= 1
-    let cgroup = try? Cgroup(parent: path, name: "\(program).\(made)")
-    cgroups[program] = cgroup
-    return cgroup
+    return try? Cgroup(parent: path, name: "\(program).\(made)")
   }
-
-  /// The program has left the configuration, and all its processes are gone.
-  public func remove(_ program: String) { cgroups.removeValue(forKey: program)?.remove() }
 }

@@ -268,7 +268,7 @@ public final class Daemon {
     control?.close()
     // What killed leftovers said last.
     for pump in orphanPumps.values { pump.close() }
-    cgroups?.removeAll()
+    cgroups?.removeDirectory()
     for bound in listeners { bound.listener.removeFile() }
     ContainerOutput.finish([standardOutput, standardError], within: .milliseconds(200))
   }

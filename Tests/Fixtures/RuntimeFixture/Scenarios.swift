@@ -246,7 +246,6 @@ extension Fixture {
       end(run, SIGKILL)
       tree.release(run)
     }
-    cgroups?.remove("group:a/b")
     print("removed \(paths.allSatisfy { access($0, F_OK) != 0 })")
     cgroups = nil
     print("nothing left \(access(base, F_OK) != 0)")
