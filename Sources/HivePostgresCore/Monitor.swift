@@ -45,10 +45,17 @@ public struct Monitor {
     var last: Finding?
     var lastReport = ""
     var isReady = false
+    var frozen = StoppedProcesses()
     let clock = ContinuousClock()
     var next = clock.now
     while true {
-      guard let finding = check(&session) else { break }
+      // Before SQL, which a frozen process may keep from ever answering.
+      let standstill = look(&frozen)
+      guard var finding = check(&session) else { break }
+      if let standstill {
+        finding.passed = finding.passed && !standstill.isFailure
+        finding.detail = "\(standstill.detail); \(finding.detail)"
+      }
       if last.map({ $0.passed != finding.passed }) ?? true {
         console.info(
           finding.passed ? "the database is well: \(finding.detail)" : "the database is not well: \(finding.detail)")
@@ -65,7 +72,7 @@ public struct Monitor {
       notify.send(status)
 
       // A fixed rhythm, but never two checks at once after a long one.
-      next += settings.monitorInterval
+      next += standstill == nil ? settings.monitorInterval : min(settings.monitorInterval, .seconds(1))
       next = max(next, clock.now + .milliseconds(100))
       guard sleep(until: next, clock) else { break }
     }
@@ -167,6 +174,49 @@ public struct Monitor {
       }
     }
     return (passed, remarks.joined(separator: ", "))
+  }
+
+  // MARK: Frozen processes
+
+  /// What stands still in the server, in words.
+  private struct Standstill {
+    var detail: String
+    var isFailure: Bool
+  }
+
+  /// Lets frozen server processes go on; nil when there is none.
+  private func look(_ frozen: inout StoppedProcesses) -> Standstill? {
+    guard let server = StoppedProcesses.server(of: volume.dataDirectory) else { return nil }
+    let verdict = frozen.judge(postmaster: server.postmaster, children: server.children, at: .now)
+    func name(_ pid: pid_t) -> String {
+      let title = ProcessTable.title(pid)
+      return title.isEmpty ? "process \(pid)" : "process \(pid) (\(title))"
+    }
+    var remarks: [String] = []
+    if verdict.postmasterStopped {
+      remarks.append("the postmaster (process \(server.postmaster.identity.pid)) is stopped by a signal")
+    }
+    if !verdict.stopped.isEmpty {
+      let some = verdict.stopped.prefix(3).map(name).joined(separator: ", ")
+      let more = verdict.stopped.count > 3 ? " and \(verdict.stopped.count - 3) more" : ""
+      remarks.append("stopped by a signal: \(some)\(more)")
+    }
+    if !verdict.traced.isEmpty {
+      remarks.append("degraded: held by a debugger: " + verdict.traced.prefix(3).map(name).joined(separator: ", "))
+    }
+    for process in verdict.resume where ProcessTable.isAlive(process) {
+      let described = name(process.pid)
+      if kill(process.pid, SIGCONT) == 0 {
+        console.warning("\(described) was stopped by a signal and may hold locks: sent it CONT")
+      } else if errno != ESRCH {
+        console.warning(
+          "cannot continue \(described): \(Failure.describe(errno)); as its user or root, run: kill -CONT \(process.pid)"
+        )
+      }
+    }
+    guard !remarks.isEmpty else { return nil }
+    return Standstill(
+      detail: remarks.joined(separator: "; "), isFailure: verdict.postmasterStopped || !verdict.stopped.isEmpty)
   }
 
   // MARK: The report

@@ -50,6 +50,18 @@ enum ProcessTable {
     return ProcessInfo(stat: text)
   }
 
+  /// The live children of a process. The kernel lists them where it was built to (CONFIG_PROC_CHILDREN, proc(5)); otherwise every
+  /// process is asked for its parent.
+  static func children(_ parent: pid_t) -> [ProcessInfo] {
+    let numbers: [pid_t]
+    if let text = try? FileSystem.readText("/proc/\(parent)/task/\(parent)/children") {
+      numbers = text.split(whereSeparator: { $0 == " " || $0 == "\n" }).compactMap { pid_t($0) }
+    } else {
+      numbers = ((try? FileSystem.list("/proc")) ?? []).compactMap { pid_t($0) }
+    }
+    return numbers.compactMap { info($0) }.filter { $0.parent == parent && !$0.isDead }
+  }
+
   /// Running and the same process still.
   static func isAlive(_ identity: ProcessIdentity) -> Bool {
     guard let info = info(identity.pid) else { return false }
@@ -62,6 +74,15 @@ enum ProcessTable {
   /// The name of its program, at most 15 bytes.
   static func command(_ pid: pid_t) -> String {
     ((try? FileSystem.readText("/proc/\(pid)/comm")) ?? nil)?.trimmingTrailingNewlines ?? ""
+  }
+
+  /// What it calls itself: a server process sets its title ("postgres: hive hive_genie [local] INSERT"). At most 120 characters.
+  static func title(_ pid: pid_t) -> String {
+    guard let bytes = try? FileSystem.read("/proc/\(pid)/cmdline") else { return "" }
+    let words = bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+    var text = words.joined(separator: " ")
+    while text.last == " " { text.removeLast() }
+    return String(text.prefix(120))
   }
 
   /// Its environment has this `NAME=value`. False where we may not look.

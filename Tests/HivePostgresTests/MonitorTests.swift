@@ -91,8 +91,17 @@ struct MonitorTests {
     let failing = control.report(passed: false)
     #expect(failing?["detail"]?.string?.contains("no answer") == true, "\(String(describing: failing))")
     #expect(ContinuousClock.now - asked < .seconds(5))
+    #expect(failing?["detail"]?.string?.contains("the postmaster") == true, "\(String(describing: failing))")
     for pid in stopped { kill(pid, SIGCONT) }
     #expect(control.report(passed: true) != nil)
+    // All but the postmaster: whoever holds locks is among them. Nobody has to come and continue them.
+    let frozen = try sandbox.servers().filter { $0 != server.pid }
+    #expect(frozen.count >= 4)
+    for pid in frozen { kill(pid, SIGSTOP) }
+    let named = control.report(passed: false)
+    #expect(named?["detail"]?.string?.contains("stopped by a signal") == true, "\(String(describing: named))")
+    #expect(control.report(passed: true) != nil)
+    #expect(frozen.allSatisfy { ProcessTable.info($0)?.state != "T" })
     // The postmaster alone: the kept connection works, new ones do not.
     kill(server.pid, SIGSTOP)
     #expect(control.report(passed: false) != nil)

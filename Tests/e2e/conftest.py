@@ -19,7 +19,14 @@ from lab import daemon as laboratory  # noqa: E402
 TEST_SECONDS = 240
 
 
+#: The real standard error: while a test runs, descriptor 2 is pytest's, and a dump of stacks there would end with the process.
+STACKS = None
+
+
 def pytest_configure(config):
+    global STACKS
+    with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        STACKS = os.fdopen(os.dup(2), "w")
     for program in (laboratory.HIVESUP, laboratory.HIVESUPD):
         if not os.access(program, os.X_OK):
             raise pytest.UsageError(f"cannot test: no {program}; build with `swift build -c release` or give HIVE_BIN_DIR")
@@ -40,7 +47,7 @@ def pytest_sessionfinish(session, exitstatus):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
-    faulthandler.dump_traceback_later(TEST_SECONDS, exit=True)
+    faulthandler.dump_traceback_later(TEST_SECONDS, exit=True, file=STACKS)
     try:
         return (yield)
     finally:

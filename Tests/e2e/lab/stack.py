@@ -72,7 +72,7 @@ class Stack(Daemon):
 
     def document(self):
         try:
-            return get(self.port).body
+            return get(self.port).body.decode(errors="replace")
         except OSError as error:
             return repr(error)
 
@@ -91,11 +91,6 @@ class Stack(Daemon):
             return None
 
         return until(search, "a backend with a client")
-
-    def idle_api_backend(self):
-        """A backend of the API's pool that does nothing at this moment: it holds no lock that the others need."""
-        inner = int(self.psql("SELECT pid FROM pg_stat_activity WHERE application_name = 'hive-service' AND state = 'idle' LIMIT 1"))
-        return self.on_host(inner)
 
     def psql(self, sql, check=True):
         """Runs SQL as the application's role over the unix socket; returns what it printed."""
@@ -131,11 +126,9 @@ class Ledger:
         self.stack = stack
         self.acknowledged, self.refused = [], 0
         self.lock, self.stopping = threading.Lock(), threading.Event()
-        #: Held by a writer while a row is on its way.
-        self.turns = [threading.Lock() for _ in range(3)]
         self.number = 0
-        self.threads = [threading.Thread(target=self._api, args=(turn,), daemon=True) for turn in self.turns[:2]]
-        self.threads.append(threading.Thread(target=self._direct, args=(self.turns[2],), daemon=True))
+        self.threads = [threading.Thread(target=self._api, daemon=True) for _ in range(2)]
+        self.threads.append(threading.Thread(target=self._direct, daemon=True))
 
     def __enter__(self):
         for thread in self.threads:
@@ -147,14 +140,6 @@ class Ledger:
         for thread in self.threads:
             thread.join(40)
 
-    @contextlib.contextmanager
-    def paused(self):
-        """No row is on its way inside of the block."""
-        with contextlib.ExitStack() as stack:
-            for turn in self.turns:
-                stack.enter_context(turn)
-            yield
-
     def _next(self):
         with self.lock:
             self.number += 1
@@ -164,11 +149,9 @@ class Ledger:
         with self.lock:
             self.acknowledged.append(identity)
 
-    def _api(self, turn):
+    def _api(self):
         while not self.stopping.is_set():
-            with turn:
-                acknowledged = self._post()
-            if not acknowledged:
+            if not self._post():
                 self.refused += 1
                 self.stopping.wait(0.02)
 
@@ -188,7 +171,7 @@ class Ledger:
         finally:
             connection.close()
 
-    def _direct(self, turn):
+    def _direct(self):
         database, role, table = DATABASE[self.stack.role]
         while not self.stopping.is_set():
             process = subprocess.Popen(
@@ -205,9 +188,8 @@ class Ledger:
                     row = payload(self.stack.role, self._next())
                     names = ", ".join(row)
                     values = ", ".join("'" + (v if isinstance(v, str) else json.dumps(v)) + "'" for v in row.values())
-                    with turn:
-                        process.stdin.write(f"INSERT INTO {table} ({names}) VALUES ({values}) RETURNING id;\n")
-                        line = process.stdout.readline().strip()
+                    process.stdin.write(f"INSERT INTO {table} ({names}) VALUES ({values}) RETURNING id;\n")
+                    line = process.stdout.readline().strip()
                     if not line:
                         break
                     self._note(line)
