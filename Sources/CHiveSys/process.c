@@ -34,6 +34,15 @@ int hive_wait(pid_t pid, int keep, struct hive_exit *result) {
   return 1;
 }
 
+int hive_wait_stopped(pid_t pid) {
+  siginfo_t info;
+  memset(&info, 0, sizeof info);
+  int outcome;
+  do outcome = waitid(P_PID, (id_t)pid, &info, WSTOPPED | WNOHANG);
+  while (outcome != 0 && errno == EINTR);
+  return outcome == 0 && info.si_pid == pid ? info.si_status : 0;
+}
+
 int hive_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
 
 int hive_pidfd_signal(int pidfd, int signal) { return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0); }
@@ -60,9 +69,13 @@ int hive_block_reserved_signals(void) {
   return (int)syscall(SYS_rt_sigprocmask, SIG_BLOCK, &reserved, NULL, sizeof reserved);
 }
 
-int hive_ignore_signal(int number) {
+static int set_action(int number, void (*handler)(int)) {
   struct sigaction action;
   memset(&action, 0, sizeof action);
-  action.sa_handler = SIG_IGN;
+  action.sa_handler = handler;
   return sigaction(number, &action, NULL);
 }
+
+int hive_ignore_signal(int number) { return set_action(number, SIG_IGN); }
+
+int hive_default_signal(int number) { return set_action(number, SIG_DFL); }

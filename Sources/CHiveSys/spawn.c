@@ -17,6 +17,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -230,7 +231,14 @@ static int child_main(void *argument) {
   // its programs in order; and nice keeps its meaning among the programs (the kernel's autogroups are per session, sched(7)).
   if (setpgid(0, 0) != 0) fail(status, HIVE_STAGE_SESSION, errno);
 
-  status = arrange_descriptors(plan, status);
+  // Before exec, so that the program never reads from a terminal that is not its own yet (tini's nested-init race). TTOU is blocked
+  // here: the kernel would stop a background process that does this (tcsetpgrp(3)). Without a terminal there is nothing to take.
+  if (plan->set & HIVE_SET_FOREGROUND) {
+    pid_t group = (pid_t)syscall(SYS_getpid);
+    ioctl(0, TIOCSPGRP, &group);
+  }
+
+  if (!(plan->set & HIVE_SET_INHERIT_DESCRIPTORS)) status = arrange_descriptors(plan, status);
 
   for (uint32_t index = 0; index < plan->limit_count; index++) {
     const struct hive_limit *limit = &plan->limits[index];
@@ -406,6 +414,8 @@ int hive_spawn_status(int32_t descriptor, struct hive_spawn_result *result) {
   result->detail = report[2];
   return -1;
 }
+
+char *const *hive_environment(void) { return environ; }
 
 void *hive_stack_map(size_t bytes) {
   size_t page = (size_t)sysconf(_SC_PAGESIZE);

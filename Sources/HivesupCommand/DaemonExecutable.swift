@@ -17,8 +17,15 @@ enum DaemonExecutable {
     return places
   }
 
-  /// Replaces this process with the daemon. Returns only by throwing.
-  static func become(_ arguments: [String]) throws(Problem) -> Never {
+  /// Replaces this process with the daemon that supervises, or is a program's init: signals that arrive from now on wait for it. Returns
+  /// only by throwing.
+  static func supervise(_ arguments: [String], program: [UnsafeMutablePointer<CChar>?] = []) throws(Problem) -> Never {
+    PID1Signals.keepForTheDaemon()
+    try become(arguments, then: program)
+  }
+
+  /// Replaces this process with the daemon; `rest` are further words, as they came. Returns only by throwing.
+  static func become(_ arguments: [String], then rest: [UnsafeMutablePointer<CChar>?] = []) throws(Problem) -> Never {
     let places = candidates(
       executable: ownExecutable(), override: environmentValue("HIVESUPD"), searchPath: environmentValue("PATH"))
     guard let path = places.first(where: { access($0, X_OK) == 0 }) else {
@@ -28,11 +35,30 @@ enum DaemonExecutable {
     }
     // What this program ignores or catches, the daemon must not inherit.
     signal(SIGPIPE, SIG_DFL)
-    var words: [UnsafeMutablePointer<CChar>?] = (["hivesupd"] + arguments).map { strdup($0) }
-    words.append(nil)
+    let own: [UnsafeMutablePointer<CChar>?] = (["hivesupd"] + arguments).map { strdup($0) }
+    var words = own + rest + [nil]
     execv(path, &words)
     let reason = errno
-    for word in words { free(word) }
+    for word in own { free(word) }
     throw Problem("cannot run \(path): \(errorText(reason))", status: ExitStatusCode.usage)
+  }
+}
+
+/// Signals between the start of a container and the daemon's first instruction.
+enum PID1Signals {
+  /// The kernel drops what is sent to PID 1 and has its default action (pid_namespaces(7)): a `docker stop` right after the start, or
+  /// Ctrl-C for `hivesup ctl events -f`, would be lost. With this it ends the process as it would end any other.
+  static func endOnRequest() {
+    guard getpid() == 1 else { return }
+    for number in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] { signal(number) { Glibc._exit(128 + $0) } }
+  }
+
+  /// Blocked signals stay pending across execve(2), whatever their action; the daemon blocks the same ones and reads them. Those that
+  /// report a fault are left alone.
+  static func keepForTheDaemon() {
+    var set = sigset_t()
+    sigfillset(&set)
+    for number in [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT] { sigdelset(&set, number) }
+    sigprocmask(SIG_BLOCK, &set, nil)
   }
 }

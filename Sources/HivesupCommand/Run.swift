@@ -76,7 +76,7 @@ struct Run: ParsableCommand {
   }
 
   func run() throws {
-    try DaemonExecutable.become(arguments(file: try ConfigurationSearch.find(file)))
+    try DaemonExecutable.supervise(arguments(file: try ConfigurationSearch.find(file)))
   }
 
   /// The daemon's words.

@@ -56,7 +56,7 @@ public final class ControlSocket {
   private var retry = ControlSocket.firstRetry
   private var isClosed = false
 
-  /// Listens at `path` (mode 0700), whose directory is made (0700) when it is missing. Every request of another user than root and the
+  /// Listens at `path` (mode 0700), whose directory is made (0755) when it is missing. Every request of another user than root and the
   /// supervisor's own is answered with 403; all others go to `handler`, with the peer's credentials in the responder. With guests the
   /// mode is 0770 and the group theirs (0777 where they have several groups, or it cannot be given to theirs): who may do what is
   /// decided by the peer's credentials, not by the mode.
@@ -112,14 +112,10 @@ public final class ControlSocket {
   }
 
   private func open() throws(ListenError) {
-    let directory = parentDirectory(of: path)
-    if mkdir(directory, 0o700) != 0 && errno != EEXIST {
-      let reason = errno
-      // Where the directory exists after all (EROFS is found before EEXIST), only binding can tell.
-      if access(directory, F_OK) != 0 {
-        throw ListenError(
-          "unix:\(path)", errno: reason, remedy: "the directory \(directory) does not exist and cannot be made")
-      }
+    do {
+      try ParentDirectory.make(for: path)
+    } catch {
+      throw ListenError("unix:\(path)", because: "\(error)")
     }
     let file = try UnixSocketFile(path: path, mode: 0o700, backlog: 128, guestGroup: guestGroup)
     // Whoever has connected to the old socket is still served.

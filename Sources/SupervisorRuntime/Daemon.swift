@@ -253,6 +253,12 @@ public final class Daemon {
 
   private func writePidfile() {
     guard let path = options.spec.pidfile else { return }
+    do throws(DirectoryRefused) {
+      try ParentDirectory.make(for: path)
+    } catch {
+      log.critical("could not write pidfile \(path): \(error)")
+      return
+    }
     let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else {
       log.critical("could not write pidfile \(path): \(errorText(errno))")

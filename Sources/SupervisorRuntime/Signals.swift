@@ -47,6 +47,8 @@ public final class Signals {
     if pthread_sigmask(SIG_BLOCK, &set, nil) != 0 { throw SystemError("block the signals", errno: EINVAL) }
     _ = hive_block_reserved_signals()
     _ = hive_ignore_signal(SIGPIPE)
+    // A parent that ignored it would make the kernel reap our children behind our back (wait(2)); that outlives execve(2).
+    _ = hive_default_signal(SIGCHLD)
     descriptor = signalfd(-1, &set, Int32(SFD_CLOEXEC) | Int32(SFD_NONBLOCK))
     self.loop = loop
     if descriptor < 0 { throw SystemError("create the signal descriptor", errno: errno) }

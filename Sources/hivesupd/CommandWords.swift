@@ -7,15 +7,23 @@ import SupervisorRuntime
 enum CommandWords {
   case run(Overrides)
   case doctor(json: Bool)
+  /// Be the init of one program: the file, and which of our words its first one is.
+  case program(file: String, firstWord: Int)
   case version
 
   static let usage =
     "usage: hivesupd -c FILE [-n] [-s] [-k] [-e LEVEL] [-l FILE] [-y BYTES] [-z COUNT] [-j FILE] [-q DIR] [-i NAME]"
-    + " | --doctor [--json] | --version"
+    + " | --doctor [--json] | --init FILE -- NAME [ARGUMENT …] | --version"
 
   static func parse(_ words: [String]) -> Result<CommandWords, ConfigurationRefused> {
     if words.first == "--version" { return .success(.version) }
     if words.first == "--doctor" { return .success(.doctor(json: words.contains("--json"))) }
+    if words.first == "--init" {
+      guard words.count >= 4, words[2] == "--" else {
+        return .failure(ConfigurationRefused("cannot run: --init needs a file, -- and the program's words; \(usage)"))
+      }
+      return .success(.program(file: words[1], firstWord: 3))
+    }
     var overrides = Overrides()
     var index = 0
     while index < words.count {

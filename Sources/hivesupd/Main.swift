@@ -1,4 +1,5 @@
-// PID 1. `hivesup run` has checked the words; what arrives here is `-c FILE` and supervisord's flags that override the file.
+// PID 1. `hivesup run` has checked the words; what arrives here is `-c FILE` and supervisord's flags that override the file. `hivesup
+// PROGRAM …` arrives as `--init FILE -- PROGRAM …`.
 
 import ControlProtocol
 import Glibc
@@ -19,6 +20,11 @@ struct HivesupDaemon {
       print(HivesupVersion.text)
     case .success(.doctor(let json)):
       exit(runDoctor(json: json))
+    case .success(.program(let file, let firstWord)):
+      // The bytes of argv, not the text that Swift makes of them; the first of it is our own name.
+      let count = Int(CommandLine.argc)
+      let words = (0..<count).map { CommandLine.unsafeArgv[$0] }.dropFirst(1 + firstWord)
+      exit(ProgramInit.run(file: file, arguments: Array(words)) { say("hivesup: \($0)") })
     case .success(.run(let overrides)):
       exit(run(overrides))
     }

@@ -30,12 +30,12 @@ struct ControlSocketTests {
     return client.text
   }
 
-  @Test("is made with its directory, both for their owner only, and tells the handler who asks")
+  @Test("is made with its directory, itself for its owner only, and tells the handler who asks")
   func opens() throws {
     let socket = try open()
     var status = stat()
     #expect(stat(directory.file("run"), &status) == 0)
-    #expect(status.st_mode & 0o7777 == 0o700)
+    #expect(status.st_mode & 0o7777 == 0o755)
     #expect(stat(path, &status) == 0)
     #expect(status.st_mode & S_IFMT == S_IFSOCK)
     #expect(status.st_mode & 0o7777 == 0o700)

@@ -17,6 +17,9 @@ struct hive_exit {
 // 1 found, 0 none has exited, -1 with errno (ECHILD: there is no such child).
 int hive_wait(pid_t pid, int keep, struct hive_exit *exit);
 
+// Whether the child `pid` has been stopped since this was last asked: the signal that did it, or 0. Exits are left alone.
+int hive_wait_stopped(pid_t pid);
+
 // pidfd_open(2), Linux 5.3. The descriptor is close-on-exec.
 int hive_pidfd_open(pid_t pid);
 
@@ -39,5 +42,8 @@ int hive_block_reserved_signals(void);
 
 // Ignores a signal.
 int hive_ignore_signal(int signal);
+
+// Gives a signal its default action. A signal that our own parent ignored is ignored here too, until this.
+int hive_default_signal(int signal);
 
 #endif

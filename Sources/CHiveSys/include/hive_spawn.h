@@ -34,6 +34,10 @@ enum hive_spawn_set {
   HIVE_SET_OOM_SCORE_ADJUST = 1 << 6,
   HIVE_SET_NO_NEW_PRIVILEGES = 1 << 7,
   HIVE_SET_TAG = 1 << 8,
+  // Its process group becomes the foreground one of the terminal that is descriptor 0; without a terminal it is ignored.
+  HIVE_SET_FOREGROUND = 1 << 9,
+  // It gets every descriptor that is not close-on-exec, as execve(2) alone would give them; `descriptors` is ignored.
+  HIVE_SET_INHERIT_DESCRIPTORS = 1 << 10,
 };
 
 // Kernel features to do without, so that every fallback can be tested on a kernel that has them all.
@@ -109,6 +113,9 @@ int hive_spawn(const struct hive_spawn_plan *plan, struct hive_spawn_result *res
 
 // Reads a status pipe without blocking: 1 executed, 0 not yet, -1 failed (`stage`, `error` and `detail` are set).
 int hive_spawn_status(int32_t descriptor, struct hive_spawn_result *result);
+
+// The environment of this process, for `environment`: bytes as they are, also those that are no UTF-8.
+char *const *hive_environment(void);
 
 // A stack with a guard page below it for the children, which use it one after the other. NULL with errno set.
 void *hive_stack_map(size_t bytes);
