@@ -41,6 +41,7 @@ let package = Package(
     .executable(name: "hivesup", targets: ["hivesup"]),
     .executable(name: "hive-postgres", targets: ["hive-postgres"]),
     .executable(name: "hive-service", targets: ["hive-service"]),
+    .executable(name: "hive", targets: ["hive"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
@@ -48,6 +49,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
     .package(url: "https://github.com/hummingbird-project/hummingbird", exact: "2.28.1", traits: []),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", exact: "2.13.0"),
+    .package(url: "https://github.com/swiftlang/swift-subprocess", exact: "1.0.2", traits: []),
   ],
   targets: [
     // What PID 1 is made of: libc and the Swift standard library, nothing else.
@@ -90,6 +92,22 @@ let package = Package(
     // Its tests also run the built hivesup; a dependency on it would link the tests as it is linked.
     .testTarget(
       name: "HivesupCommandTests", dependencies: ["HivesupCommand", "ControlProtocol"], swiftSettings: strict),
+
+    // What people type on the host: the containers, over the command lines of docker and compose.
+    .target(name: "CommandOutput", swiftSettings: bare),
+    .target(
+      name: "HiveCommand",
+      dependencies: [
+        "CommandOutput", "ControlProtocol",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Subprocess", package: "swift-subprocess"),
+      ],
+      swiftSettings: strict),
+    .executableTarget(
+      name: "hive", dependencies: ["HiveCommand"],
+      swiftSettings: staticStdlibSwift, linkerSettings: staticStdlib + staticArgumentParser),
+    .testTarget(
+      name: "HiveCommandTests", dependencies: ["HiveCommand", "CommandOutput", "ControlProtocol"], swiftSettings: strict),
 
     // Postgres and the API.
     .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),

@@ -1,0 +1,8 @@
+// The host-side command; everything it does is in HiveCommand, where tests can reach it.
+
+import HiveCommand
+
+@main
+struct Main {
+  static func main() async { await runHive() }
+}
