@@ -107,7 +107,8 @@ let package = Package(
       name: "hive", dependencies: ["HiveCommand"],
       swiftSettings: staticStdlibSwift, linkerSettings: staticStdlib + staticArgumentParser),
     .testTarget(
-      name: "HiveCommandTests", dependencies: ["HiveCommand", "CommandOutput", "ControlProtocol"], swiftSettings: strict),
+      name: "HiveCommandTests", dependencies: ["HiveCommand", "CommandOutput", "ControlProtocol"], swiftSettings: strict
+    ),
 
     // Postgres and the API.
     .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
