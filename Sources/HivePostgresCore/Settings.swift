@@ -55,6 +55,8 @@ public struct Settings: Sendable {
   public var ballastMegabytes: Int?
   /// PID 1's control socket.
   public var controlSocket: String?
+  /// pgbouncer, where it is switched on.
+  public var pooler: PoolerSettings?
   /// Move a broken data directory aside.
   public var quarantine: Bool
   /// Keep what a failed init leaves.
@@ -127,6 +129,7 @@ public struct Settings: Sendable {
     monitorInterval = .seconds(try reader.integer("HIVE_MONITOR_INTERVAL", 1...3600) ?? 2)
     ballastMegabytes = try reader.integer("HIVE_BALLAST_MB", 0...65536)
     controlSocket = reader.path("HIVESUP_SOCKET")
+    pooler = try PoolerSettings(reader, serverPort: port, runDirectory: runDirectory)
     quarantine = try reader.flag("HIVESUP_QUARANTINE")
     keepFailed = try reader.flag("HIVESUP_KEEP_FAILED")
     sourceScripts = try reader.flag("HIVESUP_INITDB_SOURCE")
@@ -217,7 +220,7 @@ extension String {
 }
 
 /// Variables, each kind read in one way.
-private struct EnvironmentReader {
+struct EnvironmentReader {
   let environment: [String: String]
   let directory: String
 

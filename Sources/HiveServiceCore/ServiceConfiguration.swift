@@ -18,6 +18,8 @@ public struct ServiceConfiguration: Sendable {
 
   var role: Role
   var conninfo: String
+  /// Whether `conninfo` leads to pgbouncer, where statements of one session may come to several of the server's.
+  var isPooled: Bool
   var host: String
   var port: Int
   var controlSocket: String?
@@ -54,17 +56,29 @@ public struct ServiceConfiguration: Sendable {
     maximumConnections = reader.integer("HIVE_MAX_CONNECTIONS", 1...1_000_000, default: 1000)
     logLevel = reader.choice("HIVE_LOG_LEVEL", Logger.Level.self, default: .info)
     logFormat = reader.choice("HIVE_LOG_FORMAT", LineLogHandler.Format.self, default: .text)
-    conninfo = Self.conninfo(environment, self.role)
+    let isPooled = reader.flag("HIVE_PGBOUNCER") && !Self.isElsewhere(environment)
+    self.isPooled = isPooled
+    conninfo = Self.conninfo(environment, self.role, isPooled: isPooled)
     guard reader.problems.isEmpty else { throw InvalidEnvironment(problems: reader.problems) }
   }
 
-  /// `HIVE_DATABASE_URL`, or libpq's own variables, or the container's socket directory (docs/postgres.md).
-  private static func conninfo(_ environment: [String: String], _ role: Role) -> String {
+  /// Whether the database is named by `HIVE_DATABASE_URL` or by libpq's own variables, and so is not the container's.
+  private static func isElsewhere(_ environment: [String: String]) -> Bool {
+    environment["HIVE_DATABASE_URL"]?.isEmpty == false
+      || ["PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE"].contains { environment[$0] != nil }
+  }
+
+  /// In the name of pgbouncer's socket (etc/conf.d/pgbouncer.conf).
+  private static let poolerPort = "6432"
+
+  /// `HIVE_DATABASE_URL`, or libpq's own variables, or the container's socket directory (docs/postgres.md), in which pgbouncer
+  /// stands beside the server.
+  private static func conninfo(_ environment: [String: String], _ role: Role, isPooled: Bool) -> String {
     if let url = environment["HIVE_DATABASE_URL"], !url.isEmpty { return withoutDriver(url) }
     // An empty conninfo leaves everything to PGHOST, PGPORT, PGUSER, PGDATABASE, PGPASSWORD, PGSERVICE, ….
-    if ["PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE"].contains(where: { environment[$0] != nil }) { return "" }
+    if isElsewhere(environment) { return "" }
     let directory = environment["HIVE_RUN_DIR"] ?? "/run/hivesup"
-    let port = environment["HIVE_PG_PORT"] ?? "5432"
+    let port = isPooled ? poolerPort : environment["HIVE_PG_PORT"] ?? "5432"
     return [("host", directory), ("port", port), ("user", role.user), ("dbname", role.database)]
       .map { "\($0)=\(quoted($1))" }.joined(separator: " ")
   }
@@ -87,8 +101,9 @@ public struct ServiceConfiguration: Sendable {
       size: poolSize, overflow: poolOverflow, acquireTimeout: poolTimeout,
       connect: PostgresConnectOptions(
         connectTimeout: connectTimeout, queryTimeout: queryTimeout, applicationName: "hive-service",
-        // Times in documents are UTC, and a transaction that we lost track of must not keep its locks.
-        sessionSettings: ["TimeZone": "UTC", "idle_in_transaction_session_timeout": "60s"]))
+        // Times in documents are UTC, and a transaction that we lost track of must not keep its locks. Through pgbouncer the settings
+        // would stay with whichever server session came first: there both are pgbouncer's and the server's own (docs/postgres.md).
+        sessionSettings: isPooled ? [:] : ["TimeZone": "UTC", "idle_in_transaction_session_timeout": "60s"]))
   }
 }
 
@@ -120,6 +135,16 @@ private struct EnvironmentReader {
     if let value = Double(text), value > 0, value <= 86_400 { return .seconds(value) }
     problems.append("\(name)=\(text) is not a number of seconds above 0, at most 86400")
     return .seconds(fallback)
+  }
+
+  mutating func flag(_ name: String) -> Bool {
+    switch environment[name]?.lowercased() {
+    case nil, "", "0", "false", "no", "off": return false
+    case "1", "true", "yes", "on": return true
+    case let text?:
+      problems.append("\(name)=\(text) is neither true nor false")
+      return false
+    }
   }
 
   mutating func choice<Choice: RawRepresentable & CaseIterable>(

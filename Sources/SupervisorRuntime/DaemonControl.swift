@@ -10,7 +10,7 @@ extension Daemon {
   func makePublicServer() -> HTTPServer {
     let server = HTTPServer(loop: loop, buffer: readBuffer, limits: .port) { [weak self] request, responder in
       guard let self else { return responder.respond(HTTPResponse(status: 503)) }
-      var response = PublicResponder.respond(to: request) { self.healthDocument() }
+      var response = PublicResponder.respond(to: request) { self.page($0) }
       // An http check that asks this port must not take the supervisor's answer for the program's.
       response.headers.append(HTTPHeader("X-Hivesup-Fallback", "1"))
       responder.respond(response)
@@ -85,13 +85,11 @@ extension Daemon {
     case .events(let since, let follow): answerEvents(since: since, follow: follow, responder)
     case .logs(let target, let stream, let bytes, let follow):
       answerLogs(target, stream, bytes: bytes, follow: follow, responder)
-    case .health: responder.respond(healthDocument().response)
-    case .livez: answer(core.health(at: Clock.now()).live, responder)
-    case .readyz: answer(core.health(at: Clock.now()).ready, responder)
-    case .startupz: answer(core.health(at: Clock.now()).started, responder)
-    case .metrics:
-      responder.respond(
-        HTTPResponse(status: 200, headers: [HTTPHeader("Content-Type", PrometheusWriter.contentType)], body: metrics()))
+    case .health: responder.respond(page(.health))
+    case .livez: responder.respond(page(.livez))
+    case .readyz: responder.respond(page(.readyz))
+    case .startupz: responder.respond(page(.startupz))
+    case .metrics: responder.respond(page(.metrics))
     case .version: responder.respond(.json(VersionDocument(version: options.version, pid: Int(getpid())).json))
     case .reload: answerReload(requester, responder)
     case .shutdown:
@@ -116,10 +114,22 @@ extension Daemon {
     responder.respond(.json(ProgramDocument(program, at: now).json))
   }
 
-  private func answer(_ verdict: SupervisorCore.ProbeVerdict, _ responder: HTTPResponder) {
+  /// What the control socket and the port both have.
+  private func page(_ page: PublicPage) -> HTTPResponse {
+    switch page {
+    case .health: return healthDocument().response
+    case .livez: return text(core.health(at: Clock.now()).live)
+    case .readyz: return text(core.health(at: Clock.now()).ready)
+    case .startupz: return text(core.health(at: Clock.now()).started)
+    case .metrics:
+      return HTTPResponse(
+        status: 200, headers: [HTTPHeader("Content-Type", PrometheusWriter.contentType)], body: metrics())
+    }
+  }
+
+  private func text(_ verdict: SupervisorCore.ProbeVerdict) -> HTTPResponse {
     let text = verdict.passed ? "ok\n" : verdict.reasons.map { "\($0)\n" }.joined()
-    responder.respond(
-      .text(text, status: verdict.passed ? 200 : 503, headers: [HTTPHeader("Cache-Control", "no-store")]))
+    return .text(text, status: verdict.passed ? 200 : 503)
   }
 
   private func answerEvents(since: UInt64, follow: Bool, _ responder: HTTPResponder) {

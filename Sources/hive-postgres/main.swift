@@ -39,7 +39,9 @@ enum Command: String, CaseIterable {
     case .exec:
       try Launcher(try workspace()).run()
     case .migrate:
-      try Migrator(try workspace()).run()
+      let workspace = try workspace()
+      try Migrator(workspace).run()
+      try Pooler.writeConfiguration(workspace)
     case .monitor:
       try Monitor(
         settings: settings, console: console, interruption: interruption, notify: Notify(environment: environment)

@@ -134,12 +134,43 @@ private func program(_ random: inout SeededGenerator) -> ProgramDocument {
   private static func answer(_ method: String, _ target: String, healthy: Bool = true) -> HTTPResponse? {
     guard case .request(let request)? = outcomes([Array("\(method) \(target) HTTP/1.1\r\nHost: h\r\n\r\n".utf8)]).first
     else { return nil }
-    return PublicResponder.respond(to: request, retryAfter: 2) {
-      HealthDocument(
+    return PublicResponder.respond(to: request, retryAfter: 2) { page in
+      guard page == .health else {
+        return .text("\(page)\n", status: healthy || page == .metrics ? 200 : 503)
+      }
+      return HealthDocument(
         status: healthy ? "healthy" : "starting", container: "", version: "", timestamp: at, uptimeSeconds: 0,
         database: nil,
-        reasons: healthy ? [] : ["x: starting"], services: [])
+        reasons: healthy ? [] : ["x: starting"], services: []
+      ).response
     }
+  }
+
+  @Test func probesAndMetricsAreAnsweredOnTheirPaths() {
+    for (path, page) in [("/livez", "livez"), ("/readyz", "readyz"), ("/startupz?verbose", "startupz")] {
+      #expect(Self.answer("GET", path)?.status == 200)
+      let response = Self.answer("GET", path, healthy: false)
+      #expect(response?.status == 503 && response?.headers.first("retry-after") == "2")
+      #expect(response.map { String(decoding: $0.body, as: UTF8.self) } == "\(page)\n")
+      #expect(Self.answer("POST", path)?.status == 405)
+    }
+    let metrics = Self.answer("GET", "/metrics", healthy: false)
+    #expect(metrics?.status == 200 && metrics?.headers.first("retry-after") == nil)
+  }
+
+  @Test func eachPageIsWhereTheControlSocketHasIt() throws {
+    for page in PublicPage.allCases {
+      guard
+        case .request(let request)? = outcomes([Array("GET \(page.controlPath) HTTP/1.1\r\nHost: h\r\n\r\n".utf8)])
+          .first
+      else {
+        Issue.record("\(page) cannot be asked for")
+        continue
+      }
+      _ = try Route(request)
+      for path in page.paths { #expect(PublicPage(path: path) == page) }
+    }
+    #expect(PublicPage(path: "/livez/") == nil && PublicPage(path: "/v1/health") == nil)
   }
 
   @Test func healthIsAnsweredOnBothPaths() {

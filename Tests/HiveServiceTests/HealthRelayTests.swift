@@ -26,6 +26,40 @@ struct HealthRelayTests {
     #expect(control.lastRequest.hasPrefix("GET /v1/health HTTP/1.1\r\n"))
   }
 
+  @Test func relaysProbesAndMetrics() async throws {
+    let server = try await PostgresServer.withSchema("genie")
+    let control = try ControlSocketDouble()
+    defer { control.close() }
+    let service = try ServiceProcess(conninfo: server.conninfo(), environment: ["HIVESUP_SOCKET": control.path])
+    for path in ["/livez", "/readyz", "/startupz", "/metrics"] {
+      for (status, body) in [(200, "ok\n"), (503, "postgresql is STARTING\n")] {
+        control.answer = "HTTP/1.1 \(status) X\r\ncontent-length: \(body.utf8.count)\r\n\r\n\(body)"
+        let response = try HTTPConnection.request(service.port, "GET", path)
+        #expect(response.status == status && response.text == body, "\(path)")
+        #expect(response.headers["content-type"]?.hasPrefix("text/plain") == true)
+        #expect(control.lastRequest.hasPrefix("GET \(path) HTTP/1.1\r\n"))
+        #expect(try HTTPConnection.request(service.port, "POST", path).status == 405)
+      }
+      control.answer = "garbage\r\n\r\n"
+      let silent = try HTTPConnection.request(service.port, "GET", path)
+      #expect(silent.status == 503 && silent.text.contains("cannot get the verdict of PID 1"))
+    }
+  }
+
+  @Test func withoutPID1TheProbesTellOfTheServiceItself() async throws {
+    let server = try await PostgresServer.withSchema("genie")
+    let service = try ServiceProcess(conninfo: server.conninfo())
+    for path in ["/livez", "/readyz", "/startupz"] {
+      let response = try HTTPConnection.request(service.port, "GET", path)
+      #expect(response.status == 200 && response.text == "ok\n", "\(path)")
+    }
+    #expect(try HTTPConnection.request(service.port, "GET", "/metrics").status == 503)
+    let lonely = try ServiceProcess(conninfo: "host=/nonexistent")
+    #expect(try HTTPConnection.request(lonely.port, "GET", "/livez").status == 200)
+    let unready = try HTTPConnection.request(lonely.port, "GET", "/readyz")
+    #expect(unready.status == 503 && unready.text.hasPrefix("postgresql: "))
+  }
+
   @Test func saysWithinASecondThatPID1DoesNotAnswer() async throws {
     let server = try await PostgresServer.withSchema("genie")
     let control = try ControlSocketDouble()

@@ -27,6 +27,25 @@ import Testing
     #expect(try conninfo(["PGHOST": "/run"]) == "")
   }
 
+  @Test func poolsWherePgbouncerIsOnAndTheDatabaseIsTheContainersOwn() throws {
+    func configuration(_ environment: [String: String]) throws -> ServiceConfiguration {
+      try ServiceConfiguration(environment: ["HIVE_ROLE": "agent", "HIVE_PG_PORT": "6000"].merging(environment) { $1 })
+    }
+    for word in ["true", "1", "Yes", "on"] {
+      let pooled = try configuration(["HIVE_PGBOUNCER": word])
+      #expect(pooled.isPooled && pooled.poolOptions.connect.sessionSettings.isEmpty)
+      #expect(pooled.conninfo == "host='/run/hivesup' port='6432' user='agent' dbname='hive_agent'")
+    }
+    for word in ["false", "0", "no", "off", ""] {
+      let direct = try configuration(["HIVE_PGBOUNCER": word])
+      #expect(!direct.isPooled && direct.poolOptions.connect.sessionSettings.count == 2)
+      #expect(direct.conninfo.contains("port='6000'"))
+    }
+    let elsewhere = try configuration(["HIVE_PGBOUNCER": "true", "HIVE_DATABASE_URL": "postgresql://h/d"])
+    #expect(!elsewhere.isPooled && elsewhere.conninfo == "postgresql://h/d")
+    #expect(throws: InvalidEnvironment.self) { try configuration(["HIVE_PGBOUNCER": "perhaps"]) }
+  }
+
   @Test func reportsEveryProblemAtOnce() {
     let error = #expect(throws: InvalidEnvironment.self) {
       try ServiceConfiguration(environment: [

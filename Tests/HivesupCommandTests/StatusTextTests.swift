@@ -50,15 +50,26 @@ import Testing
   @Test func onlyWhatShouldBeUpCountsAsDown() {
     for state in ["STOPPED", "STARTING", "RUNNING", "BACKOFF", "STOPPING", "EXITED", "FATAL", "UNKNOWN"] {
       let down = ["STOPPED", "EXITED", "FATAL", "UNKNOWN"].contains(state)
-      #expect(StatusText.isDown(Sample.program("x", state)) == down, "\(state)")
+      #expect(StatusText.isDown(Sample.program("x", state) { $0.startedAt = Sample.now }) == down, "\(state)")
       let completed = Sample.program("x", state, type: "oneshot") { $0.completed = true }
       #expect(StatusText.isDown(completed) == ["FATAL", "UNKNOWN"].contains(state), "\(state)")
-      let failed = Sample.program("x", state, type: "oneshot")
+      let failed = Sample.program("x", state, type: "oneshot") { $0.stoppedAt = Sample.now }
       #expect(StatusText.isDown(failed) == down, "\(state)")
     }
     #expect(!StatusText.isDown(Sample.program("x", "STOPPED", type: "scheduled") { $0.nextStartAt = Sample.now }))
     #expect(!StatusText.isDown(Sample.program("x", "STOPPED") { $0.waitingFor = ["waiting for y:ready"] }))
-    #expect(StatusText.isDown(Sample.program("x", "STOPPED") { $0.completed = true }))
+    #expect(
+      StatusText.isDown(
+        Sample.program("x", "STOPPED") {
+          $0.completed = true
+          $0.stoppedAt = Sample.now
+        }))
+    #expect(
+      !StatusText.isDown(
+        Sample.program("x", "STOPPED") {
+          $0.startedAt = nil
+          $0.stoppedAt = nil
+        }))
   }
 
   @Test func namesAreSupervisords() {

@@ -92,7 +92,7 @@ def test_the_files_of_genie_and_agent_are_valid(make):
         done = hivesup("check", "-c", file, environment={
             "HIVE_BIN_DIR": "/usr/bin", "HIVE_PG_BINDIR": "/usr/bin", "HIVE_RUN_DIR": "/tmp", "HIVE_DATA": "/tmp", "HIVE_ETC": "/tmp",
             "HIVE_LOG_DIR": "/tmp", "HIVE_PORT": "48886", "HIVE_PG_PORT": "5432", "HIVESUP_SOCKET": "/tmp/x.sock", "HIVE_ROLE": role,
-            "HIVE_POSTGRES_USER": "nobody",
+            "HIVE_POSTGRES_USER": "nobody", "HIVE_PGBOUNCER": "false", "HIVE_REDIS": "true",
         })
         assert done.returncode == 0, done
         assert "unknown" not in (done.stdout + done.stderr).lower(), done

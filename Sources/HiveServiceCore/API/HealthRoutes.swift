@@ -5,16 +5,19 @@ import NIOCore
 import PostgresClient
 import Synchronization
 
-/// `/health` and `/api/v1/health`: the verdict is PID 1's, fetched from its control socket. Without PID 1 (or while it does
-/// not answer) the document has the same shape and tells what this process knows.
+import struct ControlProtocol.PrometheusWriter
+import enum ControlProtocol.PublicPage
+
+/// What the port says about the whole container: the verdict is PID 1's, fetched from its control socket. Without PID 1 (or while it
+/// does not answer) the health document has the same shape and tells what this process knows.
 final class HealthRoutes: Sendable {
-  /// What is asked of PID 1.
-  static let target = "/v1/health"
   /// The whole answer must be there within a second.
   static let relayTimeout = Duration.milliseconds(800)
 
   struct Verdict: Sendable {
-    var isHealthy: Bool
+    /// 200 or 503.
+    var status: Int
+    var contentType: String
     var document: ByteBuffer
   }
 
@@ -24,7 +27,7 @@ final class HealthRoutes: Sendable {
   private let probe: PostgresPool
   private let started = ContinuousClock.now
   /// Requests that come while an answer is being made share it: however often the world asks, PID 1 is asked by one.
-  private let inFlight = Mutex<Task<Verdict, Never>?>(nil)
+  private let inFlight = Mutex<[PublicPage: Task<Verdict, Never>]>([:])
 
   init(container: String, conninfo: String, control: ControlSocketClient?) {
     self.container = container
@@ -39,57 +42,87 @@ final class HealthRoutes: Sendable {
   }
 
   func add(to routes: inout RouteTable) {
-    for path in ["/health", "/api/v1/health"] {
-      routes.on(.get, path) { _, _ in await self.answer() }
+    for page in PublicPage.allCases {
+      for path in page.paths {
+        routes.on(.get, path) { _, _ in await self.answer(page) }
+      }
     }
   }
 
   func close() async { await probe.close(timeout: .milliseconds(100)) }
 
-  private func answer() async -> Response {
+  private func answer(_ page: PublicPage) async -> Response {
     let shared = inFlight.withLock { current -> Task<Verdict, Never> in
-      if let current { return current }
+      if let task = current[page] { return task }
       let fresh = Task { [self] in
-        defer { inFlight.withLock { $0 = nil } }
-        return await makeVerdict()
+        defer { inFlight.withLock { $0[page] = nil } }
+        return await makeVerdict(page)
       }
-      current = fresh
+      current[page] = fresh
       return fresh
     }
     let verdict = await shared.value
-    var headers: HTTPFields = [.contentType: "application/json", .cacheControl: "no-store"]
-    if !verdict.isHealthy { headers[.retryAfter] = "1" }
+    var headers: HTTPFields = [.contentType: verdict.contentType, .cacheControl: "no-store"]
+    if verdict.status == 503 { headers[.retryAfter] = "1" }
     return Response(
-      status: verdict.isHealthy ? .ok : .serviceUnavailable, headers: headers,
+      status: verdict.status == 200 ? .ok : .serviceUnavailable, headers: headers,
       body: ResponseBody(byteBuffer: verdict.document))
   }
 
-  private func makeVerdict() async -> Verdict {
-    guard let control else { return await ownVerdict(reason: nil) }
+  private func makeVerdict(_ page: PublicPage) async -> Verdict {
+    guard let control else { return await ownVerdict(page, reason: nil) }
     do {
-      let answer = try await control.get(Self.target, timeout: Self.relayTimeout)
+      let answer = try await control.get(page.controlPath, timeout: Self.relayTimeout)
       guard answer.status == 200 || answer.status == 503 else {
         throw ControlSocketClient.Failure(description: "it answered \(answer.status)")
       }
-      return Verdict(isHealthy: answer.status == 200, document: answer.body)
+      return Verdict(status: answer.status, contentType: Self.contentType(page), document: answer.body)
     } catch {
-      return await ownVerdict(reason: "cannot get the verdict of PID 1 from \(control.path): \(error)")
+      return await ownVerdict(page, reason: "cannot get the verdict of PID 1 from \(control.path): \(error)")
+    }
+  }
+
+  private static func contentType(_ page: PublicPage) -> String {
+    switch page {
+    case .health: "application/json"
+    case .livez, .readyz, .startupz: "text/plain; charset=utf-8"
+    case .metrics: PrometheusWriter.contentType
     }
   }
 
   // MARK: - Without PID 1
 
-  private func ownVerdict(reason: String?) async -> Verdict {
-    let begin = ContinuousClock.now
-    var failure: String?
-    // With PID 1 silent the time is spent; what the database does is then not the question.
-    if reason == nil {
-      do {
-        try await probe.query("SELECT 1")
-      } catch {
-        failure = "\(error)"
-      }
+  private func ownVerdict(_ page: PublicPage, reason: String?) async -> Verdict {
+    switch page {
+    case .health: return await ownDocument(reason: reason)
+    case .livez: return text(reason ?? "ok", isGood: reason == nil)
+    case .metrics: return text(reason ?? "the metrics are PID 1's: there is no HIVESUP_SOCKET", isGood: false)
+    case .readyz, .startupz:
+      if let reason { return text(reason, isGood: false) }
+      let failure = await databaseFailure()
+      return text(failure.map { "postgresql: \($0)" } ?? "ok", isGood: failure == nil)
     }
+  }
+
+  private func text(_ line: String, isGood: Bool) -> Verdict {
+    Verdict(
+      status: isGood ? 200 : 503, contentType: "text/plain; charset=utf-8", document: ByteBuffer(string: "\(line)\n"))
+  }
+
+  /// Why `SELECT 1` is not answered; nil: it is.
+  private func databaseFailure() async -> String? {
+    do {
+      try await probe.query("SELECT 1")
+      return nil
+    } catch {
+      return "\(error)"
+    }
+  }
+
+  private func ownDocument(reason: String?) async -> Verdict {
+    let begin = ContinuousClock.now
+    // With PID 1 silent the time is spent; what the database does is then not the question.
+    let failure = reason == nil ? await databaseFailure() : nil
     let latency = ContinuousClock.now - begin
     let isHealthy = reason == nil && failure == nil
     var reasons: [JSONValue] = []
@@ -128,7 +161,8 @@ final class HealthRoutes: Sendable {
       "database": reason != nil ? "unknown" : failure == nil ? "connected" : "disconnected",
       "reasons": .array(reasons), "services": .object(JSONObject(services)),
     ]
-    return Verdict(isHealthy: isHealthy, document: ByteBuffer(bytes: document.serialized))
+    return Verdict(
+      status: isHealthy ? 200 : 503, contentType: "application/json", document: ByteBuffer(bytes: document.serialized))
   }
 
   private var uptime: JSONValue { Self.decimal((ContinuousClock.now - started) / .seconds(1)) }

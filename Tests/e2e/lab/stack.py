@@ -53,6 +53,7 @@ class Stack(Daemon):
             "HIVE_ROLE": role, "HIVE_DATA": str(self.data), "HIVE_RUN_DIR": str(self.run_directory), "HIVE_ETC": str(PROJECT / "etc" / role),
             "HIVE_LOG_DIR": str(self.logs), "HIVE_PG_BINDIR": POSTGRES, "HIVE_PG_PORT": str(self.pg_port), "HIVE_PORT": str(self.port),
             "HIVESUP_SOCKET": self.socket, "HIVE_BIN_DIR": str(BINARIES), "HIVE_POSTGRES_USER": service_user(), "HIVE_BALLAST_MB": "0",
+            "HIVE_PGBOUNCER": "false", "HIVE_REDIS": "false",
         })
 
     def healthy(self):
