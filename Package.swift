@@ -62,6 +62,12 @@ let package = Package(
     .target(name: "ControlProtocol", swiftSettings: bare),
     .testTarget(name: "ControlProtocolTests", dependencies: ["ControlProtocol"], swiftSettings: strict),
     .target(
+      name: "CCPUTopology", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror", "-O2"])]),
+    .target(name: "CPUTopology", dependencies: ["CCPUTopology", "ControlProtocol"], swiftSettings: bare),
+    .testTarget(
+      name: "CPUTopologyTests", dependencies: ["CPUTopology", "ControlProtocol"], exclude: ["Trees"],
+      swiftSettings: strict),
+    .target(
       name: "CHiveSys", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror", "-O2"])]),
     .target(
       name: "SupervisorRuntime", dependencies: ["SupervisorCore", "SupervisorConfig", "ControlProtocol", "CHiveSys"],
