@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <locale.h>
+#include <signal.h>
+#include <sys/fsuid.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
@@ -67,4 +69,32 @@ int hpg_has_locale(const char *name) {
   }
   freelocale(locale);
   return 1;
+}
+
+int hpg_is_open_for_writing(const char *path, uid_t owner) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+  if (fd < 0) {
+    return -errno;
+  }
+  // Whoever opens the file in this moment waits for us and makes the kernel send SIGIO, whose default ends a process.
+  struct sigaction ignore = {.sa_handler = SIG_IGN};
+  struct sigaction before;
+  sigaction(SIGIO, &ignore, &before);
+  // Containers' root has no CAP_LEASE, but may be another user for the filesystem (credentials(7)).
+  int is_root = geteuid() == 0;
+  if (is_root) {
+    setfsuid(owner);
+  }
+  int result = 0;
+  if (fcntl(fd, F_SETLEASE, F_RDLCK) == 0) {
+    fcntl(fd, F_SETLEASE, F_UNLCK);
+  } else {
+    result = errno == EAGAIN ? 1 : -errno;
+  }
+  if (is_root) {
+    setfsuid(0);
+  }
+  close(fd);
+  sigaction(SIGIO, &before, NULL);
+  return result;
 }

@@ -10,7 +10,7 @@ struct Adoption {
 
   func run() throws(Failure) {
     let directory = volume.dataDirectory
-    try checkOwnership()
+    try Adoption.setMode(directory, workspace.console)
     guard let control = try workspace.controlData(directory) else {
       throw Failure(.configuration, "cannot read \(directory)/global/pg_control", remedy: "restore a backup")
     }
@@ -27,23 +27,12 @@ struct Adoption {
     workspace.console.info("adopted the cluster \(control.systemIdentifier) in \(directory), superuser \(superuser)")
   }
 
-  private func checkOwnership() throws(Failure) {
-    let directory = volume.dataDirectory
-    guard let status = try FileSystem.status(directory) else { return }
-    guard status.owner == workspace.user.id else {
-      throw Failure(
-        .unusable,
-        "cannot use \(directory): it belongs to user \(status.owner), and this is user \(workspace.user.id)",
-        remedy:
-          "run, as root and on the host when this is a bind mount: chown -R \(workspace.user.id):\(workspace.user.group) "
-          + ShellWords.quote(directory))
-    }
-    try Adoption.setMode(directory, workspace.console)
-  }
-
-  /// The server accepts 0700 and 0750 only (src/backend/utils/init/miscinit.c, checkDataDir).
+  /// The server accepts 0700 and 0750 only (src/backend/utils/init/miscinit.c, checkDataDir); the bits above do not count. What
+  /// widens it is mostly a kubelet that gives a volume to an fsGroup.
   static func setMode(_ directory: String, _ console: Console) throws(Failure) {
-    guard let status = try FileSystem.status(directory), status.permissions != 0o700, status.permissions != 0o750 else {
+    guard let status = try FileSystem.status(directory), status.permissions & 0o777 != 0o700,
+      status.permissions & 0o777 != 0o750
+    else {
       return
     }
     console.info("setting the mode of \(directory) to 0700, as the server demands")

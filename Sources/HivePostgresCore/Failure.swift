@@ -62,6 +62,7 @@ public struct Failure: Error, Equatable, CustomStringConvertible {
   }
 
   /// What a system call that failed with `code` is reported as: permission and space have statuses of their own.
+  /// Where the code alone says what to do, that is the remedy unless another one is given.
   public static func system(_ action: String, _ code: Int32, remedy: String? = nil) -> Failure {
     let status: Status =
       switch code {
@@ -69,7 +70,14 @@ public struct Failure: Error, Equatable, CustomStringConvertible {
       case ENOSPC, EDQUOT: .noSpace
       default: .inputOutput
       }
-    return Failure(status, "cannot \(action): \(describe(code))", remedy: remedy)
+    let usual: String? =
+      switch code {
+      case ENOSPC: "free some space on that filesystem, or give a larger volume"
+      case EDQUOT: "free some space, or ask for a larger quota"
+      case EROFS: "mount it writable"
+      default: nil
+      }
+    return Failure(status, "cannot \(action): \(describe(code))", remedy: remedy ?? usual)
   }
 
   /// A stop signal.

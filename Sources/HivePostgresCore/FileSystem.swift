@@ -188,6 +188,12 @@ enum FileSystem {
     return String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 
+  /// True where the filesystem of `path` is mounted read-only.
+  static func isReadOnly(_ path: String) -> Bool {
+    var info = statvfs()
+    return statvfs(path, &info) == 0 && info.f_flag & UInt(ST_RDONLY) != 0
+  }
+
   /// Bytes that an ordinary user can still write to the filesystem of `path`.
   static func freeBytes(_ path: String) throws(Failure) -> (free: UInt64, total: UInt64) {
     var info = statvfs()
@@ -204,34 +210,6 @@ enum FileSystem {
   static func isMountPoint(_ path: String) throws(Failure) -> Bool {
     guard let table = try readText("/proc/self/mountinfo") else { return false }
     return MountTable.mountPoints(table).contains(path)
-  }
-}
-
-/// proc_pid_mountinfo(5).
-enum MountTable {
-  /// The fifth field of each line, with its octal escapes undone.
-  static func mountPoints(_ text: String) -> Set<String> {
-    var points: Set<String> = []
-    for line in text.split(separator: "\n") {
-      let fields = line.split(separator: " ", omittingEmptySubsequences: false)
-      guard fields.count > 4 else { continue }
-      var bytes: [UInt8] = []
-      let field = Array(fields[4].utf8)
-      var index = 0
-      while index < field.count {
-        if field[index] == UInt8(ascii: "\\"), index + 3 < field.count,
-          let value = UInt8(String(decoding: field[index + 1...index + 3], as: UTF8.self), radix: 8)
-        {
-          bytes.append(value)
-          index += 4
-        } else {
-          bytes.append(field[index])
-          index += 1
-        }
-      }
-      points.insert(String(decoding: bytes, as: UTF8.self))
-    }
-    return points
   }
 }
 

@@ -39,6 +39,7 @@ public struct Initialiser {
       throw failure
     case .ready(let state):
       try FileSystem.remove(volume.staging)
+      try Adoption.setMode(volume.dataDirectory, console)
       console.info("\(volume.dataDirectory) has the cluster \(state.systemIdentifier) of \(state.since)")
     case .finish(let state, let placement):
       try install(state, placement)
@@ -51,6 +52,7 @@ public struct Initialiser {
     case .adopt:
       try survivors.endServers()
       try survivors.clearLockFiles()
+      try workspace.writeUserDatabase()
       try Adoption(workspace: workspace, volume: volume).run()
     }
   }
@@ -60,7 +62,9 @@ public struct Initialiser {
     let survey = try Survey.take(volume, state: state) { (path) throws(Failure) in try workspace.controlData(path) }
     return (
       survey,
-      survey.decide(volume: volume, installation: installation, quarantine: workspace.settings.quarantine)
+      survey.decide(
+        volume: volume, installation: installation, surroundings: workspace.surroundings,
+        quarantine: workspace.settings.quarantine)
     )
   }
 
@@ -110,6 +114,7 @@ public struct Initialiser {
 
   private func build(_ staging: String) throws(Failure) -> InstallationState {
     let settings = workspace.settings
+    try workspace.writeUserDatabase()
     try FileSystem.makeDirectories(Path.parent(staging), mode: 0o700)
     try runInitdb(staging)
     try interruption.check()

@@ -33,6 +33,7 @@ public struct Launcher {
     if !control.isShutDown {
       workspace.console.info("the cluster was not shut down (\(control.state)): the server will recover it")
     }
+    try workspace.writeUserDatabase()
     let users = workspace.user.id == 0 ? ["root"] : [workspace.user.name, "root"]
     let files = try ServerFiles(
       sources, volume: volume, users: users, roles: [state.superuser, role.owner, Migrator.monitorRole].uniqued)
@@ -46,8 +47,11 @@ public struct Launcher {
   private func checkCluster(_ volume: Volume) throws(Failure) -> (InstallationState, ControlData) {
     let state = try InstallationState.read(volume.state)
     let survey = try Survey.take(volume, state: state) { (path) throws(Failure) in try workspace.controlData(path) }
-    switch survey.decide(volume: volume, installation: installation, quarantine: false) {
+    let decision = survey.decide(
+      volume: volume, installation: installation, surroundings: workspace.surroundings, quarantine: false)
+    switch decision {
     case .ready(let state):
+      try Adoption.setMode(volume.dataDirectory, workspace.console)
       guard case .cluster(_, let control?, _) = survey.data else { break }
       return (state, control)
     case .refuse(let failure):
@@ -91,14 +95,20 @@ public struct Launcher {
   private func environment() -> [String: String] {
     var environment = workspace.environment
     let inherited = ProcessEnvironment.current
-    // A build without sd_notify ignores it; one with it says READY at the right moment.
-    if installation.features.systemd, let socket = inherited["NOTIFY_SOCKET"] { environment["NOTIFY_SOCKET"] = socket }
+    if let socket = notifySocket(inherited) { environment["NOTIFY_SOCKET"] = socket }
     // Under memory pressure a backend shall die, not the postmaster: raising one's own value is allowed to everyone (proc(5)).
     environment["PG_OOM_ADJUST_FILE"] = inherited["PG_OOM_ADJUST_FILE"] ?? "/proc/self/oom_score_adj"
     let current =
       ((try? FileSystem.readText("/proc/self/oom_score_adj")) ?? nil).flatMap { Int($0.trimmingTrailingNewlines) } ?? 0
     environment["PG_OOM_ADJUST_VALUE"] = inherited["PG_OOM_ADJUST_VALUE"] ?? String(max(300, current))
     return environment
+  }
+
+  /// A server that was built with sd_notify says READY to whoever started it. hivesupd names its own socket, an abstract one, to
+  /// programs with `ready=notify` only; a path that comes through it is the container engine's, and not the server's to talk to.
+  func notifySocket(_ inherited: [String: String]) -> String? {
+    guard installation.features.systemd, let socket = inherited["NOTIFY_SOCKET"] else { return nil }
+    return socket.hasPrefix("@") || settings.controlSocket == nil ? socket : nil
   }
 
   private func become(_ arguments: [String], _ environment: [String: String], _ lock: VolumeLock) -> Failure {

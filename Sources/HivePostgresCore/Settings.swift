@@ -39,6 +39,8 @@ public struct Settings: Sendable {
   public var wheelDirectory: String?
   /// TCP port, and the number in the socket's name.
   public var port: Int
+  /// `HIVE_NSS_WRAPPER`: libnss_wrapper.so, where it is not found by itself.
+  public var nssWrapper: String?
   /// Whom to become when started as root.
   public var serviceUser: String
   /// The application's role's password, where `HIVE_DB_PASSWORD` gives it.
@@ -121,6 +123,7 @@ public struct Settings: Sendable {
     wheelDirectory = reader.path("HIVE_PG_WHEEL")
     port = try reader.integer("HIVE_PG_PORT", 1...65535) ?? 5432
     serviceUser = reader.text("HIVE_POSTGRES_USER") ?? "postgres"
+    nssWrapper = reader.path("HIVE_NSS_WRAPPER")
     password = reader.text("HIVE_DB_PASSWORD")
     passwordFile = reader.path("HIVE_DB_PASSWORD_FILE")
     if password != nil && passwordFile != nil { throw EnvironmentReader.both("HIVE_DB_PASSWORD") }

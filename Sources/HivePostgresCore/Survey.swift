@@ -17,10 +17,14 @@ public struct Survey: Equatable, Sendable {
   public var fixedDirectory: Bool
   /// Directories inside V that hold a cluster in a layout of the official image ("18/docker", "data").
   public var otherLayouts: [OtherLayout] = []
+  /// The same beside V, in the directory that it is mounted in: from 18 on the official image's volume is mounted one higher.
+  public var beside: [OtherLayout] = []
+  /// Names in V that are neither ours nor a filesystem's: of no interest once there is a cluster.
+  public var foreign: [String] = []
 
   /// A cluster elsewhere in the volume.
   public struct OtherLayout: Equatable, Sendable {
-    /// Relative to V.
+    /// Relative to where it was found.
     public var path: String
     /// PG_VERSION's content.
     public var version: String
@@ -72,15 +76,24 @@ public struct Survey: Equatable, Sendable {
       data: try contents(directory, control), state: state, staging: try FileSystem.exists(volume.staging),
       inPlaceStaging: try FileSystem.exists(volume.inPlaceStaging),
       fixedDirectory: try FileSystem.isMountPoint(directory) || link || directory == volume.root)
-    for name in try FileSystem.list(volume.root) {
-      let isVersion = name.utf8.allSatisfy { (0x30...0x39).contains($0) }
-      let paths = isVersion ? ["\(name)/docker", "\(name)/data"] : name == "data" || name == "pgdata" ? [name] : []
-      for path in paths where Path.join(volume.root, path) != directory {
-        guard let text = try FileSystem.readText(Path.join(volume.root, "\(path)/PG_VERSION")) else { continue }
-        survey.otherLayouts.append(OtherLayout(path: path, version: text.trimmingTrailingNewlines))
-      }
+    survey.otherLayouts = try Volume.otherLayouts(in: volume.root).filter {
+      Path.join(volume.root, $0.path) != directory
     }
+    guard survey.data == .empty, state == nil else { return survey }
+    survey.beside = ((try? Volume.otherLayouts(in: Path.parent(volume.root))) ?? []).filter {
+      $0.path.hasSuffix("/docker")
+    }
+    if !volume.isGiven { survey.foreign = try foreignNames(volume) }
     return survey
+  }
+
+  /// Half a cluster, or somebody's documents: nothing to begin a cluster beside. No name of a cluster begins with a dot, and what
+  /// does is mostly the storage's own (`.snapshot`).
+  private static func foreignNames(_ volume: Volume) throws(Failure) -> [String] {
+    try FileSystem.list(volume.root).filter { name in
+      !name.hasPrefix(".") && !Volume.ignoredNames.contains(name) && !name.hasPrefix("pgdata.broken-")
+        && !Path.isInside(volume.dataDirectory, Path.join(volume.root, name))
+    }
   }
 
   private static func contents(
@@ -110,65 +123,92 @@ public struct Survey: Equatable, Sendable {
     return .cluster(version: version.trimmingTrailingNewlines, control: facts, missing: missing)
   }
 
-  /// The decision for these facts.
-  public func decide(volume: Volume, installation: PostgresInstallation, quarantine: Bool) -> Decision {
-    let placement: Placement = fixedDirectory ? .inPlace : .rename
+  /// What can be refused without looking into pg_control: asked before anything is changed, be it an owner or a mode.
+  func refusal(_ volume: Volume, _ installation: PostgresInstallation, _ surroundings: Surroundings) -> Failure? {
     let directory = volume.dataDirectory
     switch data {
     case .notDirectory:
-      return .refuse(
-        Failure(
-          .configuration, "cannot use \(directory): it is not a directory",
-          remedy: "remove it or set PGDATA to another place"))
+      return Failure(
+        .configuration, "cannot use \(directory): it is not a directory",
+        remedy: "remove it or set PGDATA to another place")
     case .empty:
-      return decideEmpty(volume, placement, installation)
+      return refusalOfEmpty(volume, installation, surroundings)
     case .foreign(let names):
-      if let state, state.phase == .installing, inPlaceStaging { return .finish(state, .inPlace) }
-      return .refuse(
-        Failure(
-          .configuration,
-          "cannot make a cluster in \(directory): it is not empty (\(names.joined(separator: ", ")), …)",
-          remedy: "mount configuration elsewhere (HIVE_ETC), or set PGDATA to a directory inside \(volume.root)"))
-    case .cluster(let version, let control, let missing):
-      return decideCluster(volume, placement, installation, quarantine, (version, control, missing))
+      if let state, state.phase == .installing, inPlaceStaging { return nil }
+      return Failure(
+        .configuration, "cannot make a cluster in \(directory): it is not empty (\(names.joined(separator: ", ")), …)",
+        remedy: "mount configuration elsewhere (HIVE_ETC), or set PGDATA to a directory inside \(volume.root)")
+    case .cluster(let version, _, _):
+      guard version == String(installation.majorVersion) else {
+        return wrongVersion(directory, version, installation, surroundings)
+      }
+      return nil
     }
   }
 
-  private func decideEmpty(_ volume: Volume, _ placement: Placement, _ installation: PostgresInstallation) -> Decision {
+  private func refusalOfEmpty(
+    _ volume: Volume, _ installation: PostgresInstallation, _ surroundings: Surroundings
+  ) -> Failure? {
+    let directory = volume.dataDirectory
     if let state {
-      let staged = placement == .rename ? staging : inPlaceStaging
-      switch state.phase {
-      case .installing: return staged ? .finish(state, placement) : .initialise(placement)
-      case .initialised, .adopted:
-        return .refuse(
-          Failure(
-            .configuration,
-            "cannot find the cluster \(state.systemIdentifier) of \(state.since) in \(volume.dataDirectory): nothing is there",
-            remedy: "mount the volume that has it, restore a backup, or remove \(volume.state) to start empty"))
-      }
+      guard state.phase != .installing else { return nil }
+      return Failure(
+        .configuration,
+        "cannot find the cluster \(state.systemIdentifier) of \(state.since) in \(directory): nothing is there",
+        remedy: "mount the volume that has it, restore a backup, or remove \(volume.state) to start empty")
     }
     if let other = otherLayouts.first {
       let path = Path.join(volume.root, other.path)
-      guard other.version == String(installation.majorVersion) else {
-        return .refuse(wrongVersion(path, other.version, installation))
+      if otherLayouts.count == 1, other.version != String(installation.majorVersion) {
+        return wrongVersion(path, other.version, installation, surroundings)
       }
-      return .refuse(
-        Failure(
-          .configuration,
-          "cannot make a cluster in \(volume.dataDirectory): the volume has one of this version in \(path)",
-          remedy: "set PGDATA=\(path) to use it"))
+      let all = otherLayouts.map { "\($0.path) (\($0.version))" }.joined(separator: ", ")
+      return Failure(
+        .configuration, "cannot make a cluster in \(directory): the volume has clusters already: \(all)",
+        remedy: "set PGDATA to the one to use, for example PGDATA=\(path)")
     }
-    return .initialise(placement)
+    if let other = beside.first {
+      let parent = Path.parent(volume.root)
+      return Failure(
+        .configuration,
+        "cannot make a cluster in \(directory): PostgreSQL \(other.version) has one in \(Path.join(parent, other.path)), beside the volume",
+        remedy: surroundings.mountBeside(parent))
+    }
+    guard foreign.isEmpty else {
+      let names = foreign.prefix(3).joined(separator: ", ") + (foreign.count > 3 ? ", …" : "")
+      return Failure(
+        .configuration,
+        "cannot make a cluster in the volume \(volume.root): it is not empty (\(names)) and has no cluster",
+        remedy:
+          "give an empty volume, restore the cluster that was in it, or set PGDATA=\(directory) to make one beside these files"
+      )
+    }
+    return nil
+  }
+
+  /// The decision for these facts.
+  func decide(
+    volume: Volume, installation: PostgresInstallation, surroundings: Surroundings, quarantine: Bool
+  ) -> Decision {
+    if let failure = refusal(volume, installation, surroundings) { return .refuse(failure) }
+    let placement: Placement = fixedDirectory ? .inPlace : .rename
+    switch data {
+    case .cluster(_, let control, let missing):
+      return decideCluster(volume, placement, installation, quarantine, (control, missing))
+    case .empty, .foreign, .notDirectory:
+      // Refused above but for what an installation left: a cluster in the staging directory, or in the middle of the way.
+      guard let state else { return .initialise(placement) }
+      if data != .empty { return .finish(state, .inPlace) }
+      let staged = placement == .rename ? staging : inPlaceStaging
+      return staged ? .finish(state, placement) : .initialise(placement)
+    }
   }
 
   private func decideCluster(
     _ volume: Volume, _ placement: Placement, _ installation: PostgresInstallation, _ quarantine: Bool,
-    _ cluster: (version: String, control: ControlData?, missing: [String])
+    _ cluster: (control: ControlData?, missing: [String])
   ) -> Decision {
     let directory = volume.dataDirectory
-    guard cluster.version == String(installation.majorVersion) else {
-      return .refuse(wrongVersion(directory, cluster.version, installation))
-    }
     guard let control = cluster.control, cluster.missing.isEmpty else {
       if quarantine && placement == .rename { return .quarantine }
       let what =
@@ -198,11 +238,18 @@ public struct Survey: Equatable, Sendable {
     return state.phase == .installing ? .finish(state, placement) : .ready(state)
   }
 
-  private func wrongVersion(_ path: String, _ version: String, _ installation: PostgresInstallation) -> Failure {
-    Failure(
+  private func wrongVersion(
+    _ path: String, _ version: String, _ installation: PostgresInstallation, _ surroundings: Surroundings
+  ) -> Failure {
+    guard Int(version) != nil else {
+      return Failure(
+        .configuration, "cannot use the cluster in \(path): its PG_VERSION is damaged", remedy: "restore a backup")
+    }
+    return Failure(
       .configuration,
       "cannot use the cluster in \(path): PostgreSQL \(version) made it, and this is \(installation.version)",
-      remedy: "set HIVE_PG_BINDIR to PostgreSQL \(version) (with pgvector), or move the data: pg_dumpall with version "
-        + "\(version), then restore it here into an empty volume")
+      remedy:
+        "\(surroundings.otherVersion(version)), or move the data: pg_dumpall with version \(version), then restore it here into "
+        + "an empty volume; nothing was changed")
   }
 }

@@ -17,8 +17,8 @@ struct Survivors {
     (SIGINT, .seconds(20)), (SIGQUIT, .seconds(5)), (SIGKILL, .seconds(5)),
   ]
 
-  /// Takes the lock. What an earlier, dead holder left running is ended; a live holder is waited for. nil: `giveUp` said that the
-  /// lock is not needed.
+  /// Takes the lock. What an earlier, dead holder left running is ended; a live holder is waited for. nil: it is of this container, and
+  /// `giveUp` said that the lock is not needed then.
   func takeLock(unless giveUp: () throws(Failure) -> Bool = { () throws(Failure) in false }) throws(Failure)
     -> VolumeLock?
   {
@@ -33,8 +33,8 @@ struct Survivors {
         return true
       case .held(let found):
         holder = found
-        if try giveUp() { return true }
         if let found, found.namespace == ProcessTable.namespace {
+          if try giveUp() { return true }
           if !found.isAlive {
             try endLeftovers()
           } else if isOrphan(found.identity.pid) {
@@ -49,7 +49,7 @@ struct Survivors {
     guard !took else { return lock }
     throw Failure(
       .locked, "cannot use the volume \(volume.root): \(describe(holder)) has it",
-      remedy: "stop that first; two servers on one data directory would destroy it")
+      remedy: workspace.surroundings.users)
   }
 
   private func describe(_ holder: VolumeLock.Holder?) -> String {

@@ -18,6 +18,10 @@ public struct Workspace: Sendable {
   public let interruption: Interruption
   /// The absolute path of this program.
   public let executable: String
+  /// Container or host.
+  let surroundings: Surroundings
+  /// A name for a user who has none.
+  let userDatabase: UserDatabase?
 
   /// Finds user and PostgreSQL. Changes nothing.
   public init(settings: Settings, executable: String, console: Console, interruption: Interruption) throws(Failure) {
@@ -25,7 +29,13 @@ public struct Workspace: Sendable {
     self.executable = executable
     self.console = console
     self.interruption = interruption
+    surroundings = .detect(settings, environment: ProcessEnvironment.current)
     user = try ServiceUser.resolve(preferred: settings.serviceUser)
+    let own = Path.join(settings.volume, Volume.privateName)
+    userDatabase =
+      user.isListed
+      ? nil
+      : try UserDatabase(library: settings.nssWrapper, directory: Path.join(own, "server"), user: user)
     installation = try PostgresInstallation.find(settings, executable: executable, interruption: interruption)
   }
 
@@ -52,57 +62,29 @@ public struct Workspace: Sendable {
     return candidates.filter { access(Path.join($0, "postgresql.conf"), F_OK) == 0 } + ["/etc/hivesup/\(role.rawValue)"]
   }
 
-  /// Makes the volume's and the socket's directory fit for the user, as root where we are that, then becomes the user.
+  /// Refuses what cannot be used, with nothing changed. Else makes the volume's and the socket's directory fit for the user, as root
+  /// where we are that, then becomes the user.
   public func enter() throws(Failure) {
     let root = geteuid() == 0
+    if !root { try checkWay(to: settings.volume, "HIVE_DATA") }
+    try Inspection(
+      settings: settings, user: user, installation: installation, surroundings: surroundings,
+      interruption: interruption,
+      console: console
+    )
+    .run()
     umask(0o022)
-    if root { try prepareAsRoot() }
+    if root {
+      try Ownership(
+        settings: settings, user: user, surroundings: surroundings, console: console, interruption: interruption
+      )
+      .prepare()
+      try prepareRunDirectoryAsRoot()
+    }
     umask(0o077)
     try user.become()
     if root { try installation.checkReachable(by: user) }
     try prepareAsUser()
-  }
-
-  /// Never given away, whatever the environment says.
-  private static let sharedDirectories: Set<String> = [
-    "/", "/tmp", "/var/tmp", "/dev/shm", "/run", "/var", "/var/lib", "/home", "/root", "/etc", "/usr", "/opt", "/srv",
-    "/mnt",
-  ]
-
-  private func prepareAsRoot() throws(Failure) {
-    let volume = settings.volume
-    guard !Workspace.sharedDirectories.contains(volume) else {
-      throw Failure(
-        .usage, "cannot use HIVE_DATA=\(volume): it belongs to the whole system", remedy: "give a directory of its own")
-    }
-    if try !FileSystem.exists(volume) { try FileSystem.makeDirectories(volume, mode: 0o755) }
-    try give(volume)
-    let own = Path.join(volume, Volume.privateName)
-    try FileSystem.makeDirectories(own, mode: 0o700)
-    if try FileSystem.status(own, follow: false)?.owner != user.id {
-      try FileSystem.changeOwner(tree: own, to: user.id, group: user.group)
-    }
-    let located = try Volume(settings: settings, state: InstallationState.read(Path.join(own, "state.json")))
-    // Behind a symbolic link, too: links themselves are never followed when a tree is given away.
-    if let data = ProcessTable.realPath(located.dataDirectory) {
-      let inside = try FileSystem.status(Path.join(data, "PG_VERSION"))?.owner ?? user.id
-      if try FileSystem.status(data)?.owner != user.id || inside != user.id {
-        console.info("giving \(data) to \(user.name)")
-        try FileSystem.changeOwner(tree: data, to: user.id, group: user.group)
-      }
-    }
-    if let directory = settings.image.walDirectory {
-      try FileSystem.makeDirectories(directory, mode: 0o700)
-      if try FileSystem.status(directory)?.owner != user.id {
-        try FileSystem.changeOwner(tree: directory, to: user.id, group: user.group)
-      }
-    }
-    try prepareRunDirectoryAsRoot()
-  }
-
-  private func give(_ directory: String) throws(Failure) {
-    guard try FileSystem.status(directory)?.owner != user.id else { return }
-    try FileSystem.changeOwner(directory, to: user.id, group: user.group)
   }
 
   /// The socket directory may be PID 1's too. Its own sockets must stay out of the server's reach, so it is not given away then:
@@ -149,14 +131,7 @@ public struct Workspace: Sendable {
         .unusable, error.message,
         remedy: "run, as root: install -d -o \(user.id) -g \(user.group) \(ShellWords.quote(volume))")
     }
-    guard access(volume, R_OK | W_OK | X_OK) == 0 else {
-      let owner = try FileSystem.status(volume)?.owner ?? 0
-      throw Failure(
-        .unusable, "cannot write to the volume \(volume): it belongs to user \(owner), and this is user \(user.id)",
-        remedy: "run, as root and on the host when this is a bind mount: chown -R \(user.id):\(user.group) "
-          + "\(ShellWords.quote(volume))")
-    }
-    try FileSystem.makeDirectories(Path.join(volume, Volume.privateName), mode: 0o700)
+    try makePrivateDirectory(Path.join(volume, Volume.privateName))
     do throws(Failure) {
       try FileSystem.makeDirectories(settings.runDirectory, mode: 0o750)
     } catch {
@@ -170,13 +145,35 @@ public struct Workspace: Sendable {
     }
   }
 
+  /// Passwords and the lock are in it. A filesystem that does not keep its mode would not keep the data directory's either, and the
+  /// server refuses that: better said before initdb has written 38 MB.
+  private func makePrivateDirectory(_ path: String) throws(Failure) {
+    try FileSystem.makeDirectories(path, mode: 0o700)
+    guard let status = try FileSystem.status(path), status.permissions & 0o777 != 0o700 else { return }
+    let code = chmod(path, 0o700) == 0 ? 0 : errno
+    if code == 0, let status = try FileSystem.status(path), status.permissions & 0o777 == 0o700 { return }
+    throw Failure(
+      .unusable,
+      "cannot keep others out of \(path): the filesystem of \(settings.volume) does not keep modes"
+        + (code == 0 ? "" : " (chmod: \(Failure.describe(code)))"),
+      remedy:
+        "PostgreSQL needs a filesystem with owners and modes: use a volume of the container engine, or a directory on ext4, "
+        + "XFS or Btrfs, instead of this mount")
+  }
+
   /// The environment of PostgreSQL's programs.
   var environment: [String: String] {
     var environment = settings.childEnvironment
     environment["HOME"] = user.home
     environment["USER"] = user.name
     environment["LOGNAME"] = user.name
+    userDatabase?.apply(to: &environment)
     return environment
+  }
+
+  /// Gives a user without one a name. Only with the volume's lock in hand.
+  func writeUserDatabase() throws(Failure) {
+    try userDatabase?.write(user)
   }
 
   /// pg_control's content, or nil when it cannot be read.

@@ -1,4 +1,4 @@
-// The command line of hive-postgres: one word. What each command does is configured by the environment, as the supervisor's
+// The command line of hive-postgres: one word (`own` takes a user too). What each command does is configured by the environment, as the supervisor's
 // programs are; an argument parser would bring Foundation into a process that is meant to stay small.
 
 import Glibc
@@ -11,6 +11,7 @@ enum Command: String, CaseIterable {
   case migrate
   case monitor
   case bindir
+  case own
 
   var summary: String {
     switch self {
@@ -19,10 +20,14 @@ enum Command: String, CaseIterable {
     case .migrate: "wait for the server, then bring roles, database, extension and schema up to date"
     case .monitor: "check the database over one kept connection and report to PID 1"
     case .bindir: "print the directory of the PostgreSQL programs that the other commands use"
+    case .own: "as root: give the volume and its clusters to a user (UID:GID, or HIVE_POSTGRES_USER)"
     }
   }
 
-  func run(_ console: Console) throws(Failure) {
+  /// How many words may follow.
+  var arguments: ClosedRange<Int> { self == .own ? 0...1 : 0...0 }
+
+  func run(_ arguments: [String], _ console: Console) throws(Failure) {
     let interruption = try Interruption.block()
     let environment = ProcessEnvironment.current
     let settings = try Settings(
@@ -49,6 +54,8 @@ enum Command: String, CaseIterable {
       .run()
     case .bindir:
       print(try PostgresInstallation.find(settings, executable: executable, interruption: interruption).binaryDirectory)
+    case .own:
+      try Ownership(settings: settings, user: arguments.first, console: console, interruption: interruption).run()
     }
   }
 
@@ -67,7 +74,9 @@ if let first = arguments.first, ["-h", "--help", "help"].contains(first) {
   print(Command.usage)
   exit(0)
 }
-guard arguments.count == 1, let word = arguments.first, let command = Command(rawValue: word) else {
+guard let word = arguments.first, let command = Command(rawValue: word),
+  command.arguments.contains(arguments.count - 1)
+else {
   let given = arguments.map(ShellWords.quote).joined(separator: " ")
   console.error(
     Failure(
@@ -77,7 +86,7 @@ guard arguments.count == 1, let word = arguments.first, let command = Command(ra
   exit(Failure.Status.usage.code)
 }
 do throws(Failure) {
-  try command.run(console)
+  try command.run(Array(arguments.dropFirst()), console)
 } catch {
   console.error(error)
   exit(error.status.code)

@@ -122,7 +122,8 @@ import Testing
               let survey = try Survey.take(
                 volume, state: DecisionTests.state(state, volume.dataDirectory), control: DecisionTests.control)
               let decision = survey.decide(
-                volume: volume, installation: DecisionTests.installation, quarantine: quarantine)
+                volume: volume, installation: DecisionTests.installation, surroundings: Surroundings(volume: root),
+                quarantine: quarantine)
               let expected = DecisionTests.expected(tree, state, staging: staging, quarantine: quarantine)
               #expect(
                 DecisionTests.name(decision) == expected,
@@ -152,7 +153,9 @@ import Testing
         if item.staging { try FileSystem.makeDirectories(volume.inPlaceStaging, mode: 0o700) }
         let survey = try Survey.take(
           volume, state: DecisionTests.state(item.state, root), control: DecisionTests.control)
-        let decision = survey.decide(volume: volume, installation: DecisionTests.installation, quarantine: true)
+        let decision = survey.decide(
+          volume: volume, installation: DecisionTests.installation, surroundings: Surroundings(volume: root),
+          quarantine: true)
         #expect(DecisionTests.name(decision) == item.expected, "\(item)")
       }
     }
@@ -162,9 +165,10 @@ import Testing
   @Test func otherLayoutsAreSeen() throws {
     let cases: [(path: String, tree: Tree, given: String?, expected: String)] = [
       ("", .ours, nil, "adopt"), ("", .major15, nil, "refuse 78"), ("18/docker", .major18, nil, "refuse 78"),
-      ("16/docker", .ours, nil, "refuse 78"), ("16/docker", .ours, "16/docker", "adopt"),
-      ("data", .ours, nil, "refuse 78"),
+      ("16/docker", .ours, nil, "adopt"), ("16/docker", .ours, "16/docker", "adopt"), ("data", .ours, nil, "adopt"),
       ("data", .ours, "data", "adopt"), ("pgdata.broken-1", .ours, nil, "init"), ("pgdata", .ours, "x", "refuse 78"),
+      ("documents", .foreign, nil, "refuse 78"), ("documents", .foreign, "pgdata", "init"),
+      (".snapshot", .foreign, nil, "init"), ("lost+found", .empty, nil, "init"), ("base", .empty, nil, "refuse 78"),
     ]
     for item in cases {
       try withDirectory { root in
@@ -174,12 +178,49 @@ import Testing
         let volume = try Volume(
           settings: Settings(environment: environment, workingDirectory: "/", firstStart: false), state: nil)
         let survey = try Survey.take(volume, state: nil, control: DecisionTests.control)
-        let decision = survey.decide(volume: volume, installation: DecisionTests.installation, quarantine: false)
+        let decision = survey.decide(
+          volume: volume, installation: DecisionTests.installation, surroundings: Surroundings(volume: root),
+          quarantine: false)
         #expect(DecisionTests.name(decision) == item.expected, "\(item)")
-        if case .refuse(let failure) = decision, item.path == "16/docker" {
-          #expect(failure.remedy?.contains("PGDATA=\(root)/16/docker") == true)
-        }
+        if case .refuse(let failure) = decision { #expect(failure.remedy != nil, "\(failure)") }
       }
+    }
+  }
+
+  /// pg_upgrade leaves the old one beside the new one: a person says which.
+  @Test func ofTwoLayoutsNoneIsChosen() throws {
+    try withDirectory { root in
+      try DecisionTests.make(.ours, at: root + "/16/docker")
+      try DecisionTests.make(.major18, at: root + "/18/docker")
+      let settings = try Settings(environment: ["HIVE_DATA": root], workingDirectory: "/", firstStart: false)
+      let volume = try Volume(settings: settings, state: nil)
+      let survey = try Survey.take(volume, state: nil, control: DecisionTests.control)
+      let failure = survey.refusal(volume, DecisionTests.installation, Surroundings(volume: root))
+      #expect(failure?.message.contains("16/docker (16), 18/docker (18)") == true, "\(String(describing: failure))")
+      #expect(failure?.remedy?.contains("PGDATA=\(root)/16/docker") == true)
+    }
+  }
+
+  /// The volume of the official image from 18 on, mounted where that image wants it: ours is an empty one below it.
+  @Test func aClusterBesideTheVolumeIsNotOverlooked() throws {
+    try withDirectory { root in
+      try DecisionTests.make(.major18, at: root + "/18/docker")
+      let volume = Volume(root: root + "/data", dataDirectory: root + "/data/pgdata")
+      try FileSystem.makeDirectories(volume.root, mode: 0o700)
+      var surroundings = Surroundings(volume: volume.root)
+      for state in [nil, DecisionTests.state(.adopted, volume.dataDirectory)] {
+        let survey = try Survey.take(volume, state: state, control: DecisionTests.control)
+        #expect(survey.beside.isEmpty == (state != nil))
+      }
+      let survey = try Survey.take(volume, state: nil, control: DecisionTests.control)
+      #expect(
+        survey.refusal(volume, DecisionTests.installation, surroundings)?.remedy == "set HIVE_DATA=\(root) to use it")
+      surroundings.engine = .docker
+      surroundings.volumeNameBeside = "old"
+      #expect(
+        survey.refusal(volume, DecisionTests.installation, surroundings)?.remedy?.contains("-v old:\(root)/data")
+          == true
+      )
     }
   }
 

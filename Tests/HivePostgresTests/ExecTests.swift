@@ -285,16 +285,6 @@ struct AdoptionTests {
     #expect(result.output.contains("may not enter \(sandbox.root)/closed"), "\(result.output)")
   }
 
-  @Test func aUserWithoutPasswdEntryIsToldWhy() throws {
-    guard Harness.isRoot else { return }
-    let sandbox = try Sandbox()
-    let result = try Harness.run(
-      "/usr/bin/setpriv", ["--reuid=54321", "--regid=54321", "--clear-groups", Harness.hivePostgres, "init"],
-      sandbox.environment)
-    #expect(result.ending == .exited(73), "\(result.output)")
-    #expect(result.output.contains("54321") && result.output.contains("/etc/passwd"), "\(result.output)")
-  }
-
   @Test func anotherMajorVersionIsRefusedWithTheRemedy() throws {
     let sandbox = try Sandbox()
     try makeCluster(sandbox.pgdata, sandbox)

@@ -76,6 +76,8 @@ final class PortCounter: @unchecked Sendable {
 final class Sandbox {
   let root: String
   var environment: [String: String]
+  /// Whom commands run as, when this is root: `--user UID:GID`.
+  var user: (uid: uid_t, gid: gid_t)?
   private var children: [Child] = []
 
   var volume: String { root + "/v" }
@@ -116,17 +118,31 @@ final class Sandbox {
     return try ProcessTable.servers(of: directory ?? pgdata, owner: owner).map(\.identity.pid)
   }
 
+  /// A command line as `user`.
+  private func line(_ words: [String]) -> [String] {
+    guard let user else { return words }
+    return ["/usr/bin/setpriv", "--reuid=\(user.uid)", "--regid=\(user.gid)", "--clear-groups", "--"] + words
+  }
+
+  /// Runs a program as `user` to its end.
+  @discardableResult
+  func run(_ words: [String], seconds: Double = 60) throws -> Harness.Result {
+    let words = line(words)
+    return try Harness.run(words[0], Array(words.dropFirst()), seconds: seconds)
+  }
+
   /// Runs a command of hive-postgres to its end.
   @discardableResult
   func hive(_ command: String, _ extra: [String: String] = [:], seconds: Double = 60) throws -> Harness.Result {
-    try Harness.run(
-      Harness.hivePostgres, [command], environment.merging(extra) { $1 }, seconds: seconds)
+    let words = line([Harness.hivePostgres] + command.split(separator: " ").map(String.init))
+    return try Harness.run(words[0], Array(words.dropFirst()), environment.merging(extra) { $1 }, seconds: seconds)
   }
 
   /// Starts a command of hive-postgres; it is ended with the sandbox.
   func start(_ command: String, _ extra: [String: String] = [:]) throws -> Child {
+    let words = line([Harness.hivePostgres, command])
     let child = try Child(
-      Harness.hivePostgres, [command], environment: environment.merging(extra) { $1 }, deathSignal: 0)
+      words[0], Array(words.dropFirst()), environment: environment.merging(extra) { $1 }, deathSignal: 0)
     children.append(child)
     return child
   }
@@ -177,6 +193,19 @@ final class Sandbox {
   func write(_ path: String, _ content: String, mode: mode_t = 0o644) throws {
     try FileSystem.makeDirectories(Path.parent(path), mode: 0o755)
     try FileSystem.writeAtomically(path, content.utf8, mode: mode)
+  }
+
+  /// Everything about the volume that a refusal must leave as it was: names, owners, modes, times, contents.
+  func fingerprint() throws -> String {
+    let result = try Harness.run(
+      "/bin/sh",
+      [
+        "-c",
+        "cd \"$0\" && find . -printf '%p %U:%G %m %s %T@ %l\\n' | sort && find . -type f -exec sha256sum {} + | sort | sha256sum",
+        volume,
+      ])
+    guard result.ending == .exited(0) else { throw Failure(.software, result.output) }
+    return result.output
   }
 
   func controlState() throws -> ControlData? {

@@ -56,6 +56,10 @@ int hpg_pipe(int ends[2]);
 /// 1 when this system has the locale.
 int hpg_has_locale(const char *name);
 
+/// 1 when any process on this system has the file open for writing, 0 when none has, -errno when the kernel does not tell. Asked
+/// with a read lease, which is given back at once; `owner` owns the file: who may not take leases of others' files asks as he.
+int hpg_is_open_for_writing(const char *path, uid_t owner);
+
 /// environ(7).
 char *const *hpg_environment(void);
 
