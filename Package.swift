@@ -70,14 +70,17 @@ let package = Package(
     .target(
       name: "CHiveSys", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror", "-O2"])]),
     .target(
-      name: "SupervisorRuntime", dependencies: ["SupervisorCore", "SupervisorConfig", "ControlProtocol", "CHiveSys"],
+      name: "SupervisorRuntime",
+      dependencies: ["SupervisorCore", "SupervisorConfig", "ControlProtocol", "CPUTopology", "CHiveSys"],
       swiftSettings: bare),
     .executableTarget(
       name: "RuntimeFixture", dependencies: ["SupervisorRuntime", "SupervisorCore", "CHiveSys"],
       path: "Tests/Fixtures/RuntimeFixture", swiftSettings: strict),
     .testTarget(
       name: "SupervisorRuntimeTests",
-      dependencies: ["RuntimeFixture", "SupervisorRuntime", "SupervisorCore", "ControlProtocol", "CHiveSys"],
+      dependencies: [
+        "RuntimeFixture", "SupervisorRuntime", "SupervisorCore", "ControlProtocol", "CPUTopology", "CHiveSys",
+      ],
       swiftSettings: strict),
     .executableTarget(
       name: "hivesupd",
@@ -88,7 +91,7 @@ let package = Package(
     .target(
       name: "HivesupCommand",
       dependencies: [
-        "SupervisorCore", "SupervisorConfig", "ControlProtocol",
+        "SupervisorCore", "SupervisorConfig", "ControlProtocol", "CPUTopology",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
