@@ -83,6 +83,38 @@ int hive_autobind(int socket, char *name, size_t size) {
   return 0;
 }
 
+void hive_close_in_background(int descriptor) {
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0) {
+    // A socket whose only holder is its own queue: a cycle, which only the collector resolves. Without it the queue would be emptied
+    // by our own close(2) below.
+    int rights[2] = {descriptor, pair[1]};
+    union {
+      struct cmsghdr align;
+      char bytes[CMSG_SPACE(sizeof rights)];
+    } control;
+    memset(&control, 0, sizeof control);
+    char byte = 0;
+    struct iovec vector = {&byte, 1};
+    struct msghdr message = {
+        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof rights);
+    memcpy(CMSG_DATA(header), rights, sizeof rights);
+    // Where this fails, the descriptor is simply closed.
+    ssize_t sent = sendmsg(pair[0], &message, MSG_NOSIGNAL);
+    (void)sent;
+    close(descriptor);
+    // Closing a socket is what calls the collector.
+    close(pair[0]);
+    close(pair[1]);
+    return;
+  }
+  close(descriptor);
+}
+
 ssize_t hive_receive_datagram(int socket, void *bytes, size_t size, struct hive_datagram *datagram) {
   // Room for the credentials and for as many descriptors as the kernel lets through (SCM_MAX_FD, 253): what does not fit into the
   // control buffer is closed by the kernel (unix(7)).

@@ -209,12 +209,13 @@ static void set_priority(const struct hive_spawn_plan *plan, int status) {
 
 // ---- the child -------------------------------------------------------------------------------------------------------------
 
-// Handlers vanish at exec by themselves, but ignored signals stay ignored (execve(2)): nohup, or our own SIGPIPE.
-static void reset_signal_actions(void) {
+// Handlers vanish at exec by themselves, but ignored signals stay ignored (execve(2)): nohup, or our own SIGPIPE. Only those that
+// were changed: one system call for each of 62 signals took a fifth of a start's time.
+static void reset_signal_actions(uint64_t signals) {
   struct kernel_action action;
   memset(&action, 0, sizeof action);
   for (int signal = 1; signal <= HIVE_LAST_SIGNAL; signal++) {
-    if (signal == SIGKILL || signal == SIGSTOP) continue;
+    if (!(signals >> (signal - 1) & 1)) continue;
     syscall(SYS_rt_sigaction, signal, &action, NULL, HIVE_MASK_BYTES);
   }
 }
@@ -225,7 +226,7 @@ static int child_main(void *argument) {
   int status = context->status;
   context->is_shared = 1;
 
-  reset_signal_actions();
+  reset_signal_actions(plan->signals);
 
   // A process group of its own, in the supervisor's session, as supervisord does: Ctrl-C reaches the supervisor only, which then stops
   // its programs in order; and nice keeps its meaning among the programs (the kernel's autogroups are per session, sched(7)).

@@ -11,6 +11,8 @@ public struct PrometheusWriter: Sendable {
     case counter
     /// Goes up and down.
     case gauge
+    /// Quantiles (label `quantile`), with a `_sum` and a `_count`.
+    case summary
   }
 
   /// The text so far.

@@ -102,7 +102,8 @@ public final class ControlSocket {
     isClosed = true
     if let timer { loop.cancel(timer) }
     if let registration { loop.remove(registration) }
-    if watcher >= 0 { Glibc.close(watcher) }
+    // Closed at the end of the supervisor, where everybody waits for it.
+    if watcher >= 0 { hive_close_in_background(watcher) }
     watcher = -1
     acceptor?.stop()
     acceptor = nil
@@ -152,7 +153,9 @@ public final class ControlSocket {
 
   private func directoryChanged() {
     var events = [UInt8](repeating: 0, count: 4096)
-    for _ in 0..<16 where read(watcher, &events, events.count) > 0 {}
+    for _ in 0..<16 {
+      if read(watcher, &events, events.count) <= 0 { break }
+    }
     if timer == nil { heal() }
   }
 

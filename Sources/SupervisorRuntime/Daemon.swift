@@ -69,6 +69,7 @@ public final class Daemon {
   var nextRequest: UInt64 = 1
   var nextCommandRun: UInt32 = 1
   var commandEnds: [RunID: (ExitStatus) -> Void] = [:]
+  var spawnTimes = SpawnTimes()
   var exitStatus: Int32?
   /// Whether the loop runs: nothing may wait any more.
   var hasStarted = false

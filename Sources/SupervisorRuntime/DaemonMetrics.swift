@@ -75,6 +75,15 @@ extension Daemon {
     page.sample("hivesup_orphans_reaped_total", [], reaper.orphans)
     page.metric("hivesup_events_total", .counter, help: "Records written to the event ring.")
     page.sample("hivesup_events_total", [], core.events.newest)
+    page.metric(
+      "hivesup_spawn_seconds", .summary,
+      help: "How long a start of a process held up the loop; quantiles of the last \(SpawnTimes.kept).")
+    for (label, percent) in [("0.5", 50), ("0.9", 90), ("1", 100)] {
+      guard let time = spawnTimes.quantile(percent: percent) else { continue }
+      page.sample("hivesup_spawn_seconds", [("quantile", label)], time.inSeconds)
+    }
+    page.sample("hivesup_spawn_seconds_sum", [], spawnTimes.total.inSeconds)
+    page.sample("hivesup_spawn_seconds_count", [], spawnTimes.count)
     page.metric("hivesup_loop_wakeups_total", .counter, help: "How often the loop has woken up.")
     page.sample("hivesup_loop_wakeups_total", [], loop.wakeups)
     page.metric(

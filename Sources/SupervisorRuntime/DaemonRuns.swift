@@ -28,6 +28,8 @@ extension Daemon {
   /// Starts the program of this run and tells the core how that went.
   func spawn(_ id: RunID) {
     guard let spec = core.spec(of: id.program) else { return }
+    let begun = Clock.instant()
+    defer { spawnTimes.add(Clock.instant() - begun) }
     let run = Run(id: id, tag: tags.take())
     var request = SpawnRequest(spec.execution)
     request.tag = run.tag
@@ -261,6 +263,8 @@ extension Daemon {
   private func runCommand(
     _ arguments: [String], for spec: ProgramSpec, ended: @escaping (ExitStatus, String) -> Void
   ) throws(SpawnFailure) -> ProbeCommand {
+    let begun = Clock.instant()
+    defer { spawnTimes.add(Clock.instant() - begun) }
     var execution = spec.execution
     execution.arguments = arguments
     var request = SpawnRequest(execution)

@@ -114,10 +114,11 @@ public final class LogPump {
   }
 
   /// The process has ended: delivers what is in the pipe now and finishes the unfinished line. Never waits, and takes no more than
-  /// was there at the call, so that a child of the process that goes on writing cannot hold it up.
+  /// one buffer and what is there after it, so that a child of the process that goes on writing cannot hold it up.
   public func processEnded() {
     var available: Int32 = 0
-    if descriptor >= 0 && ioctl(descriptor, UInt(FIONREAD), &available) == 0 {
+    // Most programs have said everything by now and were the last writers: this read finds the end, and the pipe is done with.
+    if readOnce(atMost: ReadBuffer.size) > 0 && ioctl(descriptor, UInt(FIONREAD), &available) == 0 {
       var left = Int(available)
       while left > 0 && descriptor >= 0 {
         let count = readOnce(atMost: ReadBuffer.size)

@@ -100,6 +100,10 @@ public final class Spawner {
   var pipeError: Int32 = 0
   var cloneError: Int32 = 0
 
+  /// The signals that children set back to the default: those that were something else when this was made (nohup), and those that
+  /// may become it later: SIGPIPE, which `Signals` ignores, and the two that glibc catches when the first thread is made. One system call
+  /// for each of the 62 signals instead took a fifth of a start's time.
+  private let signals: UInt64
   private static let stackBytes = 64 * 1024
   private let null: Int32
   private let stack: UnsafeMutableRawPointer
@@ -108,6 +112,7 @@ public final class Spawner {
   /// Opens /dev/null and maps the children's stack.
   public init(users: UserDatabase = UserDatabase()) throws(SystemError) {
     self.users = users
+    signals = hive_changed_signals() | [SIGPIPE, 32, 33].reduce(0) { $0 | 1 << UInt64($1 &- 1) }
     null = open("/dev/null", O_RDWR | O_CLOEXEC)
     if null < 0 { throw SystemError("open /dev/null", errno: errno) }
     guard let stack = hive_stack_map(Spawner.stackBytes) else {
@@ -123,7 +128,8 @@ public final class Spawner {
     hive_stack_unmap(stack, Spawner.stackBytes)
   }
 
-  /// Starts a program. The loop stands still until it has been executed, which takes about 50 µs however large the supervisor is.
+  /// Starts a program. The loop stands still until it has been executed, which takes about 50 µs however large the supervisor is, and
+  /// longer where starts follow each other and the processors are busy with the programs already started (docs/benchmarks.md).
   public func start(_ request: SpawnRequest) -> SpawnOutcome {
     do {
       return try prepareAndSpawn(request)
@@ -333,6 +339,7 @@ public final class Spawner {
     }
     plan.set = flags.rawValue
     plan.without = without.rawValue
+    plan.signals = signals
     plan.cgroup = request.cgroup ?? -1
     plan.pipe_error = pipeError
     plan.clone_error = cloneError

@@ -64,6 +64,35 @@ struct LogPumpTests {
     #expect(loop.turns { !pump.isOpen })
   }
 
+  @Test("the exit of the last writer ends the pipe at once, without a turn of the loop")
+  func endFoundAtExit() throws {
+    // A child that another test is starting may hold a copy of the write end until it executes: not every attempt must succeed.
+    let ended = try (0..<100).contains { _ in
+      let pipe = try OutputPipe()
+      let output = ProgramOutput(program: "a", stream: "stdout", tailBytes: 0)
+      let pump = try LogPump(loop: loop, buffer: buffer, readEnd: pipe.readEnd, output: output)
+      close(pipe.writeEnd)
+      pump.processEnded()
+      return !pump.isOpen
+    }
+    #expect(ended)
+  }
+
+  @Test("a pipe that a child of the ended process holds stays open, whether there were last words or not")
+  func heldBeyondExit() throws {
+    for words in ["", "last words"] {
+      let output = ProgramOutput(program: "a", stream: "stdout", tailBytes: 100)
+      let pipe = try OutputPipe()
+      let pump = try LogPump(loop: loop, buffer: buffer, readEnd: pipe.readEnd, output: output)
+      writeAll(pipe.writeEnd, words)
+      pump.processEnded()
+      #expect(pump.isOpen)
+      #expect(output.tail.tail(100).bytes == Array(words.utf8))
+      close(pipe.writeEnd)
+      #expect(loop.turns { !pump.isOpen })
+    }
+  }
+
   @Test("a descendant that never stops writing cannot hold up the exit")
   func endlessWriter() throws {
     let output = ProgramOutput(program: "a", stream: "stdout", tailBytes: 0)

@@ -152,6 +152,11 @@ def test_metrics_are_prometheus_text(make, mode):
         for line in lines:
             assert line.startswith("#") or sample.fullmatch(line), line
         assert any('main' in line for line in lines)
+        samples = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        # One start, which is then every quantile.
+        assert samples["hivesup_spawn_seconds_count"] == "1"
+        times = {samples[f'hivesup_spawn_seconds{{quantile="{share}"}}'] for share in ("0.5", "0.9", "1")}
+        assert times == {samples["hivesup_spawn_seconds_sum"]} and 0 < float(times.pop()) < 10
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -8,6 +8,7 @@ import platform
 import sys
 
 import measures
+import spawning
 import stack
 import supervisors
 
@@ -16,7 +17,7 @@ def arguments():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer samples, no 1000 services: minutes less, rougher")
     parser.add_argument("--only", metavar="NAMES", help="of these supervisors, comma separated (hivesup,dinit,…)")
-    parser.add_argument("--measure", metavar="NAMES", help="only these: memory,restart,boot,orphans,status,stack")
+    parser.add_argument("--measure", metavar="NAMES", help="only these: memory,restart,boot,orphans,status,spawn,stack")
     parser.add_argument("--json", metavar="FILE", default=".tools/bench.json", help="where the figures go (%(default)s)")
     return parser.parse_args()
 
@@ -52,7 +53,7 @@ def plan(quick):
 
 def measure(options):
     kinds = [kind for kind in supervisors.ALL if not options.only or kind.name in options.only.split(",")]
-    result = {"machine": machine(), "supervisors": {}, "left_out": {}, "stack": None}
+    result = {"machine": machine(), "supervisors": {}, "left_out": {}, "spawn": None, "stack": None}
     troubles = 0
     bench = measures.Bench(os.path.dirname(os.path.abspath(__file__)))
     try:
@@ -76,19 +77,35 @@ def measure(options):
                     figures[key] = {"trouble": str(trouble)}
                     troubles += 1
                     print(f"  {trouble}", file=sys.stderr)
-    finally:
-        bench.close()
-    if not options.measure or "stack" in options.measure.split(","):
-        if supervisors.Hivesup.available() is None and (not options.only or "hivesup" in options.only.split(",")):
-            print("stack: genie, first and second boot", file=sys.stderr, flush=True)
+        if wanted(options, "spawn"):
+            print("hivesup: spawn", file=sys.stderr, flush=True)
             try:
-                result["stack"] = stack.boots(1 if options.quick else 3)
+                result["spawn"] = spawning.measure(bench, supervisors.Hivesup, options.quick)
             except measures.Trouble as trouble:
-                result["stack"] = {"trouble": str(trouble)}
+                result["spawn"] = {"trouble": str(trouble)}
                 troubles += 1
                 print(f"  {trouble}", file=sys.stderr)
+    finally:
+        bench.close()
+    if wanted(options, "stack"):
+        print("stack: genie, first and second boot", file=sys.stderr, flush=True)
+        try:
+            result["stack"] = stack.boots(1 if options.quick else 3)
+        except measures.Trouble as trouble:
+            result["stack"] = {"trouble": str(trouble)}
+            troubles += 1
+            print(f"  {trouble}", file=sys.stderr)
     result["machine"]["load_after"] = os.getloadavg()[0]
     return result, troubles
+
+
+def wanted(options, group):
+    """Whether what is measured of hivesup alone is to be measured."""
+    return (
+        (not options.measure or group in options.measure.split(","))
+        and (not options.only or "hivesup" in options.only.split(","))
+        and supervisors.Hivesup.available() is None
+    )
 
 
 def single(bench, kind, key, quick):
@@ -177,7 +194,10 @@ def main():
         print(f"- {name}: {figures['version']}")
     for name, why in result["left_out"].items():
         print(f"- {name}: left out: {why}")
-    print("\n" + table(result))
+    if any(len(figures) > 1 for figures in result["supervisors"].values()):
+        print("\n" + table(result))
+    if result["spawn"] and "trouble" not in result["spawn"]:
+        print("\n" + spawning.table(result["spawn"]))
     if result["stack"] and "trouble" not in result["stack"]:
         print("\n" + stack.table(result["stack"]))
     os.makedirs(os.path.dirname(os.path.abspath(options.json)), exist_ok=True)

@@ -19,14 +19,23 @@ class Trouble(Exception):
     """A supervisor did not do what was to be measured."""
 
 
+def memory_directory():
+    """Where supervisors keep their files: in memory, as below a container's /run. A disk's journal would be measured with them."""
+    with open("/proc/self/mounts") as mounts:
+        kinds = {words[1]: words[2] for words in map(str.split, mounts)}
+    return next((path for path in ("/run", "/dev/shm") if kinds.get(path) == "tmpfs" and os.access(path, os.W_OK)), "/tmp")
+
+
 class Bench:
-    """A directory with the two programs and the socket that they report to."""
+    """A directory with the programs and the socket that they report to, and one for the supervisors' files."""
 
     def __init__(self, sources):
         self.directory = tempfile.mkdtemp(prefix="hsb.", dir="/tmp")
+        self.files = tempfile.mkdtemp(prefix="hsb.", dir=memory_directory())
         self.service = f"{self.directory}/service"
         self.orphans = f"{self.directory}/orphans"
-        for program in (self.service, self.orphans):
+        self.spawns = f"{self.directory}/spawns"
+        for program in (self.service, self.orphans, self.spawns):
             source = os.path.join(sources, os.path.basename(program) + ".c")
             subprocess.run(["cc", "-O2", "-static", "-o", program, source], check=True)
         self.socket = f"{self.directory}/socket"
@@ -37,6 +46,7 @@ class Bench:
     def close(self):
         self.receiver.close()
         shutil.rmtree(self.directory, ignore_errors=True)
+        shutil.rmtree(self.files, ignore_errors=True)
 
     def receive(self, deadline):
         """The next report as [name, number, number], or None at the monotonic time `deadline`."""
@@ -56,7 +66,7 @@ class Bench:
     @contextlib.contextmanager
     def running(self, kind, commands=None, count=None, namespace=False):
         """`kind` with its services, up: yields a Run. Whatever happens, nothing of it is left afterwards."""
-        directory = tempfile.mkdtemp(dir=self.directory)
+        directory = tempfile.mkdtemp(dir=self.files)
         supervisor = kind(directory, self.service, self.socket)
         commands = commands(self) if commands else supervisor.services([f"s{i:04}" for i in range(count)])
         argv, extra = supervisor.prepare(commands)

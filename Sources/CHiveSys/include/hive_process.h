@@ -40,6 +40,9 @@ int hive_get_io_priority(void);
 // them: sent by somebody, either would end the process. There is one thread here, which needs neither.
 int hive_block_reserved_signals(void);
 
+// The signals, as bits (signal 1 is bit 0), that are caught or ignored now. SIGKILL and SIGSTOP never are.
+uint64_t hive_changed_signals(void);
+
 // Ignores a signal.
 int hive_ignore_signal(int signal);
 

@@ -74,6 +74,7 @@ struct hive_spawn_plan {
   char *const *pid_slots; // each is room for HIVE_PID_SLOT bytes inside `environment`, where the child writes its own pid
   const struct hive_limit *limits;
   const gid_t *groups;
+  uint64_t signals; // which signals' actions to set back to the default, as bits (signal 1 is bit 0)
   uint32_t descriptor_count;
   uint32_t pid_slot_count;
   uint32_t limit_count;

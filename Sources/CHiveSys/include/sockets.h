@@ -30,6 +30,12 @@ int hive_pass_credentials(int socket);
 /// leading zero byte, terminated. -1 and errno on error.
 int hive_autobind(int socket, char *name, size_t size);
 
+/// Lets go of a descriptor without waiting for what closing the last one costs: it is put in flight on a socket that nobody can reach
+/// any more, and the kernel's collector of such sockets (unix_gc(), a kernel thread's work since Linux 6.10; before that, and where the
+/// socket cannot be had, it is closed here) releases it. For an inotify descriptor: close(2) of one waits for the end of an SRCU
+/// grace period (fsnotify_destroy_group() flushes the marks' reaper), seen to take up to 20 ms.
+void hive_close_in_background(int descriptor);
+
 /// One datagram: its length, the sender's kernel-checked credentials (pid 0 when there are none), how many descriptors came with it
 /// (they are closed at once) and whether it did not fit.
 struct hive_datagram {

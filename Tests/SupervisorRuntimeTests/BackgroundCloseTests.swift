@@ -1,0 +1,41 @@
+import CHiveSys
+import Foundation
+import Testing
+
+@testable import SupervisorRuntime
+
+@Suite("Closing in the background")
+struct BackgroundCloseTests {
+  @Test("the descriptor is free at once, and what it stood for ends soon after, nothing else")
+  func endOfPipe() throws {
+    for _ in 0..<100 {
+      let (read, write) = try makePipe()
+      defer { close(read) }
+      hive_close_in_background(write)
+      var end = pollfd(fd: read, events: Int16(POLLIN), revents: 0)
+      #expect(poll(&end, 1, 10_000) == 1)
+      #expect(end.revents & Int16(POLLHUP) != 0)
+    }
+  }
+
+  @Test("a descriptor that is no descriptor is no harm")
+  func notOpen() { hive_close_in_background(-1) }
+
+  @Test("inotify descriptors do not pile up: far more can be had one after the other than one user may have")
+  func inotifyInstances() throws {
+    let text = try String(contentsOfFile: "/proc/sys/fs/inotify/max_user_instances", encoding: .utf8)
+    let limit = try #require(Int(text.trimmingCharacters(in: .whitespacesAndNewlines)))
+    let deadline = Date().addingTimeInterval(60)
+    for _ in 0..<min(limit + 50, 2000) {
+      var descriptor = inotify_init1(Int32(IN_CLOEXEC))
+      // The collector may be behind; it must catch up.
+      while descriptor < 0 && errno == EMFILE && Date() < deadline {
+        usleep(1000)
+        descriptor = inotify_init1(Int32(IN_CLOEXEC))
+      }
+      try #require(descriptor >= 0)
+      #expect(inotify_add_watch(descriptor, "/", UInt32(IN_DELETE_SELF)) >= 0)
+      hive_close_in_background(descriptor)
+    }
+  }
+}
