@@ -63,6 +63,24 @@ import Testing
     #expect(capable.machine.topology().classes == expected && capable.machine.topology().basis == .capacity)
   }
 
+  /// Without an L3 and without anything told about caches are two things.
+  @Test func anL3OfWhichNothingIsToldIsNotMissing() throws {
+    let tree = try MachineTree(named: "alder-lake-12700k")
+    let expected = tree.machine.topology().classes
+    var noCachesOfTheSmall = tree
+    noCachesOfTheSmall.files = tree.files.filter { file in
+      !(16...19).contains { file.key.hasPrefix("sys/devices/system/cpu/cpu\($0)/cache/") }
+    }
+    for cpu in 0..<16 {
+      noCachesOfTheSmall.files["sys/devices/system/cpu/cpu\(cpu)/cache/index3/shared_cpu_list"] = Array("0-15\n".utf8)
+    }
+    #expect(noCachesOfTheSmall.machine.topology().classes == expected)
+    var noL3 = tree
+    noL3.files = tree.files.filter { !$0.key.contains("/cache/index3/") }
+    #expect(noL3.machine.topology().classes == expected)
+    #expect(noL3.machine.topology().lowPowerBasis == nil)
+  }
+
   /// Guaranteed frequencies and CPPC stand in where there is no cpufreq.
   @Test func slowerSourcesOfSpeedStandIn() throws {
     var tree = try MachineTree(named: "alder-lake-12700k").without("sys/devices/cpu_core/", "sys/devices/cpu_atom/")
