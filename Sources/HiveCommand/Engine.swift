@@ -43,7 +43,7 @@ struct Engine: Sendable {
   func container(_ project: ComposeProject) async throws -> ContainerDocument? {
     let answer = try await ask(project.containers())
     guard answer.succeeded else {
-      throw EngineFault.compose("find", project.role, status: answer.status, said: answer.error)
+      throw EngineFault.compose("look for", project.role, status: answer.status, said: answer.error)
     }
     let ids = answer.text.split(whereSeparator: \.isWhitespace).map(String.init)
     return ContainerDocument.service(among: try await inspect(ids))

@@ -34,7 +34,7 @@ enum EngineFault {
       + "install docker-compose-plugin (Docker's repository) or docker-compose (Debian)",
     status: ExitStatusCode.noEngine)
 
-  /// The problem of a compose command that ended with a status other than 0. `doing` is the verb: "start", "stop".
+  /// The problem of a compose command that ended with a status other than 0. `doing` is the verb: "start", "look for".
   static func compose(_ doing: String, _ role: Role, status: Int32, said: String) -> Problem {
     let subject = "cannot \(doing) \(role.rawValue)"
     if let port = takenPort(said) {
@@ -61,14 +61,21 @@ enum EngineFault {
         "\(subject): the engine's disk is full; 'docker system df' shows what takes the space",
         details: lastLines(said, 3))
     }
-    let isConfiguration =
-      said.contains("Unsupported config option") || said.contains("is invalid because") || said.contains("yaml: ")
-      || said.contains("validating ") || said.contains("variable is not set")
-      || said.contains("is missing a value") || said.contains("required variable")
+    let words = lastLines(said, 20)
+    if configurationFaults.contains(where: said.contains) {
+      return Problem(
+        "\(subject): its compose files are not in order; compose's words follow", status: ExitStatusCode.usage,
+        details: words)
+    }
     return Problem(
-      "\(subject): compose ended with exit status \(status); its words follow",
-      status: isConfiguration ? ExitStatusCode.usage : ExitStatusCode.failed, details: lastLines(said, 20))
+      "\(subject): compose ended with exit status \(status); its words follow", details: words)
   }
+
+  /// How compose speaks of files and variables that it cannot use.
+  private static let configurationFaults = [
+    "Unsupported config option", "is invalid because", "yaml: ", "validating ", "Missing mandatory value",
+    "is missing a value", "Invalid interpolation format", "invalid interpolation format", "additional properties",
+  ]
 
   /// A port that somebody else has.
   struct TakenPort: Equatable {

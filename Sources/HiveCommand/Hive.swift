@@ -7,13 +7,14 @@ import ControlProtocol
 
 /// Does what the words of the command line say and ends the process with the command's exit status.
 ///
-/// To be called before anything else starts a thread: signals are set up here.
-public func runHive() async -> Never {
+/// To be called on the main thread before anything else starts a thread: signals are set up here.
+public func runHive() -> Never {
   let interruption = Interruption()
   let words = Array(CommandLine.arguments.dropFirst())
-  let work = Task { await Hive.$interruption.withValue(interruption) { await Hive.status(of: words) } }
-  interruption.onFirst { work.cancel() }
-  exit(await work.value)
+  let work = Task.detached {
+    exit(await Hive.$interruption.withValue(interruption) { await Hive.status(of: words) })
+  }
+  interruption.listen { work.cancel() }
 }
 
 struct Hive: AsyncParsableCommand {

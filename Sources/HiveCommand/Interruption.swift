@@ -4,44 +4,35 @@
 @preconcurrency import Glibc
 import Synchronization
 
-/// Listens for the signals that ask this process to end.
+/// The signals that ask this process to end, read by the main thread (sigwait(3)): nothing runs in a signal handler.
 ///
-/// They are blocked in every thread and read by one of its own (sigwait(3)): nothing runs in a signal handler. It has to be made
-/// before any other thread, because threads inherit the mask of the one that makes them (pthread_sigmask(3)).
+/// It has to be made before any other thread, because threads inherit the mask of the one that makes them (pthread_sigmask(3)). The
+/// main thread must not be given to libdispatch (an `async` main does that): there it waits with no signal blocked.
 final class Interruption: Sendable {
   private let signals = Interruption.wanted()
   private let received = Mutex<Int32?>(nil)
-  private let cancel = Mutex<(@Sendable () -> Void)?>(nil)
 
   init() {
     // A reader that goes away (`| head`) ends a command silently, as other commands do.
     Glibc.signal(SIGPIPE, SIG_DFL)
     var set = signals
     pthread_sigmask(SIG_BLOCK, &set, nil)
-    var thread = pthread_t()
-    let context = Unmanaged.passRetained(self)
-    let problem = pthread_create(
-      &thread, nil,
-      { context in
-        if let context { Unmanaged<Interruption>.fromOpaque(context).takeRetainedValue().listen() }
-        return nil
-      }, context.toOpaque())
-    if problem == 0 {
-      pthread_detach(thread)
-    } else {
-      // Without the thread signals keep their default action.
-      context.release()
-      pthread_sigmask(SIG_UNBLOCK, &set, nil)
-    }
   }
 
   /// The first signal that came. nil: none.
   var signal: Int32? { received.withLock { $0 } }
 
-  /// What the first signal does; at once when it has come already.
-  func onFirst(_ action: @escaping @Sendable () -> Void) {
-    cancel.withLock { $0 = action }
-    if signal != nil { action() }
+  /// Waits for signals for ever. The first one calls `cancel`, the second one ends the process.
+  func listen(cancel: () -> Void) -> Never {
+    var set = signals
+    while true {
+      var number: Int32 = 0
+      // It wakes up for nothing at times (EINTR, after SIGCONT).
+      guard sigwait(&set, &number) == 0 else { continue }
+      if let first = signal { _exit(ExitStatusCode.signalled(first)) }
+      received.withLock { $0 = number }
+      cancel()
+    }
   }
 
   private static func wanted() -> sigset_t {
@@ -56,20 +47,5 @@ final class Interruption: Sendable {
       if !isIgnored { sigaddset(&set, number) }
     }
     return set
-  }
-
-  private func listen() {
-    var set = signals
-    while true {
-      var number: Int32 = 0
-      guard sigwait(&set, &number) == 0 else { continue }
-      let isFirst = received.withLock { first in
-        guard first == nil else { return false }
-        first = number
-        return true
-      }
-      guard isFirst else { _exit(ExitStatusCode.signalled(number)) }
-      cancel.withLock { $0 }?()
-    }
   }
 }

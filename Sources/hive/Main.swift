@@ -4,5 +4,5 @@ import HiveCommand
 
 @main
 struct Main {
-  static func main() async { await runHive() }
+  static func main() { runHive() }
 }

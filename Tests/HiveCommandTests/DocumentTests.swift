@@ -113,6 +113,8 @@ import Testing
       "ERROR: The Compose file './compose.yaml' is invalid because:\nUnsupported config option for services.genie: 'imag'",
       "validating /p/compose.yaml: services.genie additional properties 'imag' not allowed",
       "yaml: line 3: mapping values are not allowed in this context",
+      "ERROR: Missing mandatory value for \"image\" option interpolating ${X:?give it} in service \"genie\": give it",
+      "error while interpolating services.genie.image: required variable X is missing a value: give it",
     ] {
       #expect(EngineFault.compose("start", .genie, status: 1, said: said).status == ExitStatusCode.usage, "\(said)")
     }
