@@ -28,9 +28,8 @@ func readSupervisord(_ reader: SectionReader, _ input: ConfigurationInput) -> Su
   readDaemonSettings(reader, input, &spec)
   spec.umask = reader.value("umask", spec.umask, modeValue)
   readMainLog(reader, input, &spec)
-  spec.pidfile = reader.optional("pidfile") { text throws(ValueProblem) in
-    input.absolutePath(try input.existingDirectoryPath(text))
-  }
+  // Its directory need not exist: the supervisor makes it, as that of the control socket. /run may be an empty tmpfs.
+  spec.pidfile = reader.text("pidfile").map { input.absolutePath(input.expandingUser($0)) }
   spec.identifier = reader.text("identifier") ?? spec.identifier
   spec.childLogDirectory =
     reader.optional("childlogdir") { text throws(ValueProblem) in

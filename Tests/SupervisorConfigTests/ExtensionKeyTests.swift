@@ -138,6 +138,9 @@ struct ExtensionKeyTests {
     let none = try #require(VirtualWorld("[supervisord]\ncontrol_socket=None\nshutdown_timeout=0\n").load().spec)
     #expect(none.controlSocket == nil)
     #expect(none.shutdownTimeout == nil)
+    // The supervisor makes the directory: it need not be there.
+    let bare = try #require(VirtualWorld("[supervisord]\npidfile=/nowhere/x/pid\n").load().spec)
+    #expect(bare.pidfile == "/nowhere/x/pid")
     #expect(VirtualWorld("[supervisord]\n").load().spec?.controlSocket == "/run/hivesup/control.sock")
   }
 
@@ -166,6 +169,15 @@ struct ExtensionKeyTests {
     ("groups=nosuch", "groups"), ("env_file=-", "env_file"), ("secrets=A-B", "secrets"),
     ("limit_nofile=2:1", "limit_nofile"),
     ("nice=20", "nice"), ("ionice=x", "ionice"), ("oom_score_adj=1001", "oom_score_adj"),
+    ("cpu_class=fast", "cpu_class"), ("cpu_class=", "cpu_class"), ("cpu_class=any,efficiency", "cpu_class"),
+    ("cpu_class=efficiency,efficiency", "cpu_class"), ("cpu_affinity=", "cpu_affinity"),
+    ("cpu_affinity=3-1", "cpu_affinity"), ("cpu_affinity=8192", "cpu_affinity"), ("cpu_affinity=-1", "cpu_affinity"),
+    ("cpu_affinity=0\ncpu_class=efficiency", "cpu_affinity"), ("cpu_smt=off", "cpu_smt"),
+    ("sched_policy=fifo", "sched_policy"), ("sched_policy=rr:0", "sched_policy"),
+    ("sched_policy=idle:1", "sched_policy"),
+    ("sched_policy=deadline", "sched_policy"), ("numa_policy=bind", "numa_policy"),
+    ("numa_policy=preferred:0-1", "numa_policy"), ("numa_policy=bind:1024", "numa_policy"),
+    ("numa_policy=local:0", "numa_policy"),
     ("no_new_privileges=x", "no_new_privileges"),
     ("log_format=xml", "log_format"), ("depends_on=nosuch", "depends_on"), ("depends_on=:ready", "depends_on"),
     ("stdout_syslog=true", "stdout_syslog"), ("stderr_logfile=syslog", "stderr_logfile"), ("directory=", "directory"),
@@ -186,7 +198,7 @@ struct ExtensionKeyTests {
     ("stop_plan=INT:1\nstopsignal=INT", "stop_plan"), ("stdout_capture_maxbytes=1KB", "stdout_capture_maxbytes"),
     ("stderr_events_enabled=true", "stderr_events_enabled"), ("stdout_logfile_maxbytes=0", "stdout_logfile_maxbytes"),
     ("redirect_stderr=true\nstderr_logfile=/tmp/x", "stderr_logfile"), ("environment=A=b c", "environment"),
-    ("numprocs=0", "numprocs"),
+    ("numprocs=0", "numprocs"), ("sched_policy=fifo:1\nnice=3", "nice"),
   ])
   func doubtfulValuesAreWarnedOfAtTheirKey(lines: String, key: String) throws {
     let result = VirtualWorld("[supervisord]\n[program:x]\ncommand=/bin/x\n" + lines + "\n").load()

@@ -135,14 +135,22 @@ struct ControlSocketTests {
     #expect(try ask("/back").contains(" /back\n"))
   }
 
-  @Test("a directory that cannot be made is named with the remedy")
-  func noDirectory() throws {
+  @Test("makes the directories above it, and names the one that cannot be had")
+  func directories() throws {
+    let deep = directory.file("a/b/control.sock")
+    let socket = try open(deep)
+    var status = stat()
+    for made in ["a", "a/b"] {
+      #expect(stat(directory.file(made), &status) == 0)
+      #expect(status.st_mode & 0o7777 == 0o755)
+    }
     #expect {
-      try open("/nonexistent/dir/control.sock")
+      try open("\(deep)/below/control.sock")
     } throws: {
       "\($0)"
-        == "cannot listen on unix:/nonexistent/dir/control.sock: No such file or directory (the directory /nonexistent/dir does not exist and cannot be made)"
+        == "cannot listen on unix:\(deep)/below/control.sock: cannot use the directory \(deep)/below: Not a directory"
     }
+    _ = socket
   }
 
   @Test("another user is answered with 403", .enabled(if: geteuid() == 0, "needs root to become another user"))

@@ -4,6 +4,8 @@
 //   actor flood BYTES                  writes BYTES to standard output in lines of 100, then prints "flooded" to standard error, waits
 //   actor daemonize COMMAND…           forks twice with a new session in between, runs COMMAND in the grandchild; waits for TERM itself
 //   actor listen SECONDS               sleeps, then accepts on descriptor 3 and answers every request with 200 "actor"
+//   actor signals                      prints "foreground 1" (0: another group has the terminal of standard input; -1: it is none), then "got N" for
+//                                      every signal that can be caught, for ever
 //   actor deaf                         ignores every signal that can be ignored, prints "deaf", waits for ever
 #include <errno.h>
 #include <fcntl.h>
@@ -105,18 +107,34 @@ static int serve(int seconds) {
   }
 }
 
+static void take_signals(void) {
+  sigset_t all;
+  sigfillset(&all);
+  sigprocmask(SIG_BLOCK, &all, NULL);
+  pid_t foreground = tcgetpgrp(0);
+  printf("foreground %d\n", foreground < 0 ? -1 : foreground == getpgrp());
+  fflush(stdout);
+  for (;;) {
+    siginfo_t signal;
+    if (sigwaitinfo(&all, &signal) < 0) continue;
+    printf("got %d\n", signal.si_signo);
+    fflush(stdout);
+  }
+}
+
 int main(int argc, char **argv) {
   const char *what = argc > 1 ? argv[1] : "";
   if (!strcmp(what, "orphans") && argc == 4) return orphans(atoi(argv[2]), atol(argv[3]));
   if (!strcmp(what, "flood") && argc == 3) return flood(atoll(argv[2]));
   if (!strcmp(what, "daemonize") && argc > 2) return daemonize(argv + 2);
   if (!strcmp(what, "listen") && argc == 3) return serve(atoi(argv[2]));
+  if (!strcmp(what, "signals")) take_signals();
   if (!strcmp(what, "deaf")) {
     for (int number = 1; number < 65; number++) signal(number, SIG_IGN);
     puts("deaf");
     fflush(stdout);
     wait_for_ever();
   }
-  fprintf(stderr, "usage: actor orphans|flood|daemonize|listen|deaf …\n");
+  fprintf(stderr, "usage: actor orphans|flood|daemonize|listen|signals|deaf …\n");
   return 100;
 }
