@@ -29,6 +29,17 @@ import Testing
     #expect(found.quota == CPUQuota(quota: 30000, period: 20000) && found.quota?.cpus == 1.5)
   }
 
+  /// A path that leads out of what is mounted names another container's group.
+  @Test func aPathOutOfTheNamespaceIsNotFollowed() {
+    let found = allowance([
+      "proc/self/mountinfo": v2, "proc/self/cgroup": "0::/../other\n",
+      "sys/fs/cgroup/../other/cpuset.cpus.effective": "7\n", "sys/fs/cgroup/cpuset.cpus.effective": "2\n",
+      "sys/fs/cgroup/cpu.max": "0 100000\n",
+    ])
+    #expect(found.cpuset == [2])
+    #expect(found.quota == nil)
+  }
+
   @Test func noQuotaIsNone() {
     let found = allowance([
       "proc/self/mountinfo": "30 20 0:26 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n",

@@ -96,6 +96,18 @@ import Testing
     #expect(tree.machine.topology().classes == expected)
   }
 
+  /// Hypervisors tell frequencies of 0; a list that does not end within what is read is none.
+  @Test func whatCannotBeIsNotTold() throws {
+    var tree = try MachineTree(named: "vm-kvm")
+    for cpu in 0...1 { tree.files["sys/devices/system/cpu/cpu\(cpu)/cpufreq/cpuinfo_max_freq"] = Array("0\n".utf8) }
+    #expect(tree.machine.topology().cpus.map(\.maximumKilohertz) == [nil, nil])
+    tree.files["sys/devices/system/cpu/isolated"] = Array(String(repeating: "1,", count: 40_000).utf8)
+    #expect(tree.machine.topology().isolated.isEmpty)
+    try tree.onDisk { root in
+      #expect(Machine.files(sysfs: "\(root)/sys", procfs: nil).topology().isolated.isEmpty)
+    }
+  }
+
   @Test func favouredCoresAreNoClass() throws {
     let tree = try MachineTree(named: "amd-epyc-7313-2p")
     for step in [0, 1, 5, 10, 14] {
