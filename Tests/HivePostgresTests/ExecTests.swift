@@ -27,7 +27,7 @@ struct ExecTests {
         == "128MB 100")
     #expect(
       try sandbox.sql(
-        "SELECT string_agg(auth_method || coalesce(' ' || address, ''), ',' ORDER BY rule_number) FROM pg_hba_file_rules"
+        "SELECT string_agg(auth_method || coalesce(' ' || address, ''), ',' ORDER BY line_number) FROM pg_hba_file_rules"
       )
         == "scram-sha-256,peer,scram-sha-256 127.0.0.1,scram-sha-256 ::1")
     #expect(try sandbox.sql("SELECT count(*) FROM pg_hba_file_rules WHERE error IS NOT NULL") == "0")
@@ -289,7 +289,7 @@ struct AdoptionTests {
     let sandbox = try Sandbox()
     try makeCluster(sandbox.pgdata, sandbox)
     let (uid, gid) = owner(sandbox)
-    try sandbox.write(sandbox.pgdata + "/PG_VERSION", "15\n")
+    try sandbox.write(sandbox.pgdata + "/PG_VERSION", "14\n")
     chown(sandbox.pgdata + "/PG_VERSION", uid, gid)
     let result = try sandbox.hive("init")
     #expect(result.ending == .exited(78), "\(result.output)")
