@@ -68,8 +68,8 @@ struct TopologyCommand: ParsableCommand {
     return .files(sysfs: sysfs, procfs: procfs)
   }
 
-  /// Where the daemon's programs run; nil where nobody can be asked. A daemon that was not named need not be there; one that is there and does
-  /// not answer is worth a line, and the machine is shown all the same.
+  /// Where the daemon's programs run; nil where nobody can be asked. A daemon that was not named need not be there; one that is
+  /// there and does not answer is worth a line, and the machine is shown all the same.
   private func askedPrograms() throws(Problem) -> [PlacedProgram]? {
     let location = try control.location()
     let isNamed = control.socket != nil || control.configuration != nil
