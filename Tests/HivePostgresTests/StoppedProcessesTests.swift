@@ -28,7 +28,7 @@ import Testing
     #expect(due.resume == [child.identity])
     // It was not heard, or stopped again: again, without another grace period.
     #expect(
-      try stopped.judge(postmaster: postmaster, children: [child], at: now + .seconds(3)).resume == [child.identity])
+      stopped.judge(postmaster: postmaster, children: [child], at: now + .seconds(3)).resume == [child.identity])
   }
 
   @Test func aProcessThatWentOnStartsAnew() throws {
@@ -37,7 +37,8 @@ import Testing
     #expect(
       try stopped.judge(postmaster: postmaster, children: [Self.process(11, "S")], at: now + .seconds(1)) == .init())
     #expect(
-      stopped.judge(postmaster: postmaster, children: [Self.process(11, "T")], at: now + .seconds(2)).resume.isEmpty)
+      try stopped.judge(postmaster: postmaster, children: [Self.process(11, "T")], at: now + .seconds(2)).resume.isEmpty
+    )
   }
 
   @Test func aReusedNumberIsAnotherProcess() throws {
@@ -56,7 +57,7 @@ import Testing
     #expect(later.postmasterStopped && later.stopped == [11, 12] && later.resume.isEmpty)
     // Its postmaster alone was continued.
     #expect(
-      try stopped.judge(postmaster: postmaster, children: all, at: now + .seconds(61)).resume.map(\.pid) == [11, 12])
+      stopped.judge(postmaster: postmaster, children: all, at: now + .seconds(61)).resume.map(\.pid) == [11, 12])
   }
 
   @Test func aDebuggersProcessIsNamedAndLeftAlone() throws {
