@@ -22,6 +22,7 @@ public struct Monitor {
   private let interruption: Interruption
   private let notify: Notify
   private let volume: Volume
+  private let thermal: ThermalControl
 
   /// Below this free space the check fails: PostgreSQL could not start again (`DiskSpace`).
   private static let criticalBytes = DiskSpace.needed(walSegmentBytes: 16 << 20)
@@ -37,6 +38,9 @@ public struct Monitor {
     let own = Path.join(Path.join(settings.volume, Volume.privateName), "state.json")
     let state = (try? InstallationState.read(own)) ?? nil
     volume = try Volume(settings: settings, state: state)
+    thermal = ThermalControl(
+      root: settings.sysfsRoot, thresholds: settings.thermal, serverFiles: volume.serverFiles,
+      runDirectory: settings.runDirectory)
   }
 
   /// Checks until a stop signal comes; returns then.
@@ -46,12 +50,17 @@ public struct Monitor {
     var lastReport = ""
     var isReady = false
     var frozen = StoppedProcesses()
+    var thermal = thermal
+    var reportedThermal: ThermalDocument?
     let clock = ContinuousClock()
     var next = clock.now
     while true {
       // Before SQL, which a frozen process may keep from ever answering.
-      let standstill = look(&frozen)
+      let server = StoppedProcesses.server(of: volume.dataDirectory)
+      _ = thermal.look(at: clock.now, postmaster: server?.postmaster.identity, console: console)
+      let standstill = server.flatMap { look($0, &frozen) }
       guard var finding = check(&session) else { break }
+      thermal.learn(session.settings)
       if let standstill {
         finding.passed = finding.passed && !standstill.isFailure
         finding.detail = "\(standstill.detail); \(finding.detail)"
@@ -62,6 +71,12 @@ public struct Monitor {
       }
       last = finding
       guard let problem = report(finding) else { break }
+      let heat = thermal.document(interval: settings.monitorInterval)
+      // What cannot be known does not change: said once, and again to a PID 1 that was away.
+      if heat.knowledge != "unavailable" || heat != reportedThermal || problem != lastReport {
+        guard let refused = post("/v1/thermal", heat.json) else { break }
+        reportedThermal = refused.isEmpty ? heat : nil
+      }
       if problem != lastReport {
         if problem.isEmpty { console.info("PID 1 takes reports") } else { console.warning(problem) }
         lastReport = problem
@@ -77,6 +92,8 @@ public struct Monitor {
       guard sleep(until: next, clock) else { break }
     }
     notify.send("STOPPING=1")
+    thermal.release(
+      postmaster: StoppedProcesses.server(of: volume.dataDirectory)?.postmaster.identity, console: console)
   }
 
   /// False on a stop signal. Wakes up in between only where a watchdog wants it.
@@ -98,12 +115,14 @@ public struct Monitor {
     SELECT pg_catalog.pg_is_in_recovery(),
       (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend'),
       pg_catalog.current_setting('max_connections')
-    """
+    """ + ThermalBrakes.names.map { ",\n  pg_catalog.current_setting('\($0)')" }.joined()
 
   /// What is kept between two checks.
   private struct Session {
     var connection: SQLConnection?
     var opened = ContinuousClock.now
+    /// The settings that the heat's brakes set, as the last answer had them.
+    var settings: [String: String] = [:]
   }
 
   /// A kept connection goes on working when the postmaster itself is stopped or stuck and lets nobody in any more, so a new one is
@@ -122,10 +141,16 @@ public struct Monitor {
     for attempt in 1...attempts {
       do throws(SQLFailure) {
         let current = if let kept = session.connection { kept } else { try connect() }
-        if session.connection == nil { session = Session(connection: current, opened: start) }
+        if session.connection == nil {
+          session = Session(connection: current, opened: start, settings: session.settings)
+        }
         let rows = try current.query(Monitor.statement, within: timeout)
         let measured = finding(true, "")
         let space = try? FileSystem.freeBytes(volume.dataDirectory)
+        session.settings = Dictionary(
+          zip(ThermalBrakes.names, (rows.first ?? []).dropFirst(3)).compactMap { name, value in value.map { (name, $0) }
+          },
+          uniquingKeysWith: { first, _ in first })
         let (passed, detail) = Monitor.judge(rows.first ?? [], free: space?.free, total: space?.total)
         return Finding(passed: passed, detail: detail, latencyMilliseconds: measured.latencyMilliseconds)
       } catch {
@@ -153,7 +178,7 @@ public struct Monitor {
 
   /// The verdict on an answer: recovery state, connections, their limit.
   static func judge(_ row: [String?], free: UInt64?, total: UInt64?) -> (passed: Bool, detail: String) {
-    guard row.count == 3, let recovery = row[0], let used = row[1].flatMap({ Int($0) }),
+    guard row.count >= 3, let recovery = row[0], let used = row[1].flatMap({ Int($0) }),
       let limit = row[2].flatMap({ Int($0) })
     else { return (false, "the answer has not the expected form") }
     var remarks: [String] = []
@@ -185,8 +210,9 @@ public struct Monitor {
   }
 
   /// Lets frozen server processes go on; nil when there is none.
-  private func look(_ frozen: inout StoppedProcesses) -> Standstill? {
-    guard let server = StoppedProcesses.server(of: volume.dataDirectory) else { return nil }
+  private func look(
+    _ server: (postmaster: ProcessInfo, children: [ProcessInfo]), _ frozen: inout StoppedProcesses
+  ) -> Standstill? {
     let verdict = frozen.judge(postmaster: server.postmaster, children: server.children, at: .now)
     func name(_ pid: pid_t) -> String {
       let title = ProcessTable.title(pid)
@@ -235,19 +261,23 @@ public struct Monitor {
 
   /// Empty when PID 1 took it, a sentence when it did not, nil on a stop signal.
   private func report(_ finding: Finding) -> String? {
-    guard let path = settings.controlSocket else {
+    post("/v1/checks/postgresql", Monitor.body(finding, interval: settings.monitorInterval))
+  }
+
+  /// Tells PID 1; the result is `report`'s.
+  private func post(_ path: String, _ body: [UInt8]) -> String? {
+    guard let socket = settings.controlSocket else {
       return "HIVESUP_SOCKET is not set: reporting to nobody but this log"
     }
     do throws(ControlClient.Problem) {
-      try ControlClient(socketPath: path, interruption: interruption).post(
-        "/v1/checks/postgresql", Monitor.body(finding, interval: settings.monitorInterval), within: .seconds(1))
+      try ControlClient(socketPath: socket, interruption: interruption).post(path, body, within: .seconds(1))
       return ""
     } catch {
       switch error {
       case .interrupted: return nil
-      case .unreachable(let why): return "cannot report to \(path): \(why); trying again"
+      case .unreachable(let why): return "cannot report to \(socket): \(why); trying again"
       case .refused(let status, let why):
-        return "cannot report to \(path): PID 1 answered \(status) \(why); trying again"
+        return "cannot report to \(socket): PID 1 answered \(status) \(why); trying again"
       }
     }
   }

@@ -38,7 +38,13 @@ struct ServerFiles: Equatable {
     configuration = Path.join(directory, "postgresql.conf")
     hba = Path.join(directory, "pg_hba.conf")
     ident = Path.join(directory, "pg_ident.conf")
-    try FileSystem.writeAtomically(configuration, sources.configuration, mode: 0o600)
+    // What the heat had braked ends with the server that it braked.
+    let brakes = Path.join(directory, ThermalBrakes.directoryName)
+    try FileSystem.makeDirectories(brakes, mode: 0o700)
+    try FileSystem.writeAtomically(
+      Path.join(brakes, ThermalBrakes.fileName), ThermalBrakes().text(.normal, celsius: nil).utf8, mode: 0o600)
+    try FileSystem.writeAtomically(
+      configuration, sources.configuration + Array(ThermalBrakes.includeLine.utf8), mode: 0o600)
     try FileSystem.writeAtomically(hba, sources.hba.utf8, mode: 0o600)
     let map = ServerFiles.identMap(users: users, roles: roles)
     try FileSystem.writeAtomically(ident, (sources.ident + "\n" + map).utf8, mode: 0o600)

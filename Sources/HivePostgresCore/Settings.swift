@@ -53,6 +53,10 @@ public struct Settings: Sendable {
   public var readyTimeout: Duration
   /// Time between two checks of the monitor.
   public var monitorInterval: Duration
+  /// `HIVESUP_SYSFS_ROOT`: where the sensors are, `/sys`.
+  public var sysfsRoot: String
+  /// `THERMAL_THRESHOLD_WARNING` and its kind.
+  public var thermal: ThermalThresholds
   /// `HIVE_BALLAST_MB`.
   public var ballastMegabytes: Int?
   /// PID 1's control socket.
@@ -118,6 +122,8 @@ public struct Settings: Sendable {
     volume = reader.path("HIVE_DATA") ?? "/var/lib/postgresql/data"
     dataDirectory = reader.path("PGDATA")
     runDirectory = reader.path("HIVE_RUN_DIR") ?? "/run/hivesup"
+    sysfsRoot = reader.path("HIVESUP_SYSFS_ROOT") ?? "/sys"
+    thermal = try ThermalThresholds(environment: environment)
     configuration = reader.path("HIVE_ETC")
     binaryDirectory = reader.path("HIVE_PG_BINDIR")
     wheelDirectory = reader.path("HIVE_PG_WHEEL")
