@@ -15,8 +15,11 @@ def recorder(directory, name, on_term="exit 0"):
     """A program that tells of its start and of its TERM."""
     return script(directory, name, f"""
         trap 'echo stop {name} >{directory}/box; {on_term}' TERM
+        sleep 1000 &
+        # Until it has executed it would take a TERM with the shell's handler, and lose it.
+        while read -r comm </proc/$!/comm && [ "$comm" != sleep ]; do :; done
         echo start {name} >{directory}/box
-        while :; do sleep 1000 & wait $!; done
+        while :; do wait $!; sleep 1000 & done
     """)
 
 
