@@ -64,7 +64,8 @@ public struct HiveService: Sendable {
       store: ResourceStore(definition: configuration.role.resource, pool: pool),
       bodies: RequestBodyReader(
         maximumBytes: configuration.maximumBodyBytes, timeout: configuration.requestTimeout),
-      availability: DatabaseAvailability(logger: logger))
+      availability: DatabaseAvailability(logger: logger),
+      admission: HeatAdmission(path: configuration.thermalPath, limit: configuration.hotRequests))
     resource.add(to: &routes)
     let tracker = ConnectionTracker(firstRequestGrace: configuration.drainTimeout / 6)
     return HTTPListener(

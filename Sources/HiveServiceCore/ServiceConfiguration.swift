@@ -33,6 +33,10 @@ public struct ServiceConfiguration: Sendable {
   var drainTimeout: Duration
   var maximumBodyBytes: Int
   var maximumConnections: Int
+  /// Where the monitor says that it is hot.
+  var thermalPath: String
+  /// Requests at once while the machine is critically hot.
+  var hotRequests: Int
   var logLevel: Logger.Level
   var logFormat: LineLogHandler.Format
 
@@ -54,6 +58,8 @@ public struct ServiceConfiguration: Sendable {
     drainTimeout = reader.seconds("HIVE_DRAIN_SECONDS", default: 3)
     maximumBodyBytes = reader.integer("HIVE_MAX_BODY_BYTES", 1...(64 << 20), default: 1 << 20)
     maximumConnections = reader.integer("HIVE_MAX_CONNECTIONS", 1...1_000_000, default: 1000)
+    hotRequests = reader.integer("HIVE_HOT_REQUESTS", 1...1_000_000, default: 4)
+    thermalPath = (environment["HIVE_RUN_DIR"].flatMap { $0.isEmpty ? nil : $0 } ?? "/run/hivesup") + "/thermal"
     logLevel = reader.choice("HIVE_LOG_LEVEL", Logger.Level.self, default: .info)
     logFormat = reader.choice("HIVE_LOG_FORMAT", LineLogHandler.Format.self, default: .text)
     let isPooled = reader.flag("HIVE_PGBOUNCER") && !Self.isElsewhere(environment)

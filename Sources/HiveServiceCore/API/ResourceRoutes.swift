@@ -8,19 +8,24 @@ struct ResourceRoutes: Sendable {
   let store: ResourceStore
   let bodies: RequestBodyReader
   let availability: DatabaseAvailability
+  let admission: HeatAdmission
 
   /// The most rows of one page: with bodies of up to 1 MiB a page must still fit into memory.
   static let maximumLimit: Int64 = 100
   static let defaultLimit: Int64 = 50
 
   func add(to routes: inout RouteTable) {
-    routes.on(.get, definition.path) { request, _ in try await list(request) }
-    routes.on(.post, definition.path) { request, _ in try await create(request) }
+    routes.on(.get, definition.path) { request, _ in try await admission.admit { try await list(request) } }
+    routes.on(.post, definition.path) { request, _ in try await admission.admit { try await create(request) } }
     let path = definition.path + "/{\(definition.identifier)}"
-    routes.on(.get, path) { _, context in try await get(context) }
-    routes.on(.put, path) { request, context in try await write(request, context, .replace) }
-    routes.on(.patch, path) { request, context in try await write(request, context, .patch) }
-    routes.on(.delete, path) { _, context in try await delete(context) }
+    routes.on(.get, path) { _, context in try await admission.admit { try await get(context) } }
+    routes.on(.put, path) { request, context in
+      try await admission.admit { try await write(request, context, .replace) }
+    }
+    routes.on(.patch, path) { request, context in
+      try await admission.admit { try await write(request, context, .patch) }
+    }
+    routes.on(.delete, path) { _, context in try await admission.admit { try await delete(context) } }
   }
 
   // MARK: - Handlers
