@@ -155,7 +155,7 @@ final class UnixSocketFile {
     switch reason {
     case ENOENT: "the directory \(parentDirectory(of: path)) does not exist: create it"
     case EACCES, EPERM: "the directory \(parentDirectory(of: path)) is not writable for this user"
-    case EROFS: "use a path on a writable file system, such as /run"
+    case EROFS: "its file system is read-only: mount a tmpfs there (--tmpfs /run), or use another path"
     default: nil
     }
   }

@@ -115,6 +115,12 @@ def test_control_needs_no_configuration(make, directory):
         assert done.returncode == 0 and "main" in done.stdout and done.stderr == "", done
 
 
+def test_hivesupd_refuses_half_an_init():
+    for words in (["--init"], ["--init", "/bin/true"], ["--init", "/bin/true", "--"], ["--init", "/bin/true", "x", "y"]):
+        done = subprocess.run([HIVESUPD, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=20)
+        assert done.returncode == 2 and "usage: hivesupd" in done.stderr, done
+
+
 # --- statuses ----------------------------------------------------------------------------------------------------------------
 
 
