@@ -149,7 +149,7 @@ func perform(
     said.append(line)
     // What explains a failure stands at the end.
     if said.count > 500 { said.removeFirst(250) }
-    await board.set(role, .working, "compose: \(line)")
+    await board.set(role, .working, "compose: \(line.drop(while: \.isWhitespace))")
   }
   try Task.checkCancellation()
   guard outcome.succeeded else {

@@ -20,6 +20,7 @@ struct Waiter: Sendable {
     let clock = ContinuousClock()
     let deadline = clock.now + .seconds(timeout)
     let role = project.role
+    var watch = watch
     var container = try await engine.container(project)
     while true {
       let seen = try await engine.look(role, container)
@@ -32,7 +33,10 @@ struct Waiter: Sendable {
       case .failed(let why):
         await board.set(role, .failed, "failed")
         return try await explained(
-          seen, Problem("cannot bring up \(role.rawValue): \(harmless(why))", details: seen.reasons))
+          seen,
+          Problem(
+            "cannot bring up \(role.rawValue): \(harmless(why))",
+            details: seen.supervisor.health == nil ? [] : seen.reasons))
       case .waiting(let doing):
         await board.set(role, .working, doing)
         guard clock.now < deadline else {

@@ -18,6 +18,8 @@ struct Watch: Equatable, Sendable {
   let role: Role
   /// The container that was there before, and how often the engine had restarted it by then.
   let before: ContainerDocument?
+  /// How it ended the last time that it was seen down: while it runs the engine does not tell.
+  private var lastEnding: String?
 
   init(_ role: Role, before: ContainerDocument?) {
     self.role = role
@@ -25,16 +27,19 @@ struct Watch: Equatable, Sendable {
   }
 
   /// Judges what is seen.
-  func judge(_ seen: Observation) -> Verdict {
+  mutating func judge(_ seen: Observation) -> Verdict {
     guard let container = seen.container else {
       return .failed("its container is gone: somebody removed it")
     }
     let restarts = container.restarts - (before?.id == container.id ? before?.restarts ?? 0 : 0)
     switch container.state {
     case "running":
-      if restarts >= Self.mostEnds && !seen.isHealthy { return endless(container, restarts) }
+      // How it ended is told while it is down, and from the third pause on that is long enough to be seen.
+      let isKnown = lastEnding != nil || restarts >= 2 * Self.mostEnds
+      if restarts >= Self.mostEnds && isKnown && !seen.isHealthy { return endless(restarts) }
     case "restarting":
-      if restarts >= Self.mostEnds { return endless(container, restarts) }
+      lastEnding = container.ending
+      if restarts >= Self.mostEnds { return endless(restarts) }
       return .waiting("the container ended (\(container.ending)) and is started again")
     case "created":
       return container.error.isEmpty
@@ -72,7 +77,7 @@ struct Watch: Equatable, Sendable {
     return health.services.filter { $0.status == "starting" && $0.pid != nil }.map(\.name)
   }
 
-  private func endless(_ container: ContainerDocument, _ restarts: Int) -> Verdict {
-    .failed("its container ended \(restarts) times, the last time with \(container.ending)")
+  private func endless(_ restarts: Int) -> Verdict {
+    .failed("its container ended \(restarts) times" + (lastEnding.map { ", the last time with \($0)" } ?? ""))
   }
 }

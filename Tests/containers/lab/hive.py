@@ -18,10 +18,10 @@ PROJECT = pathlib.Path(__file__).resolve().parents[3]
 
 
 def program():
-    """The built `hive`: HIVE_BIN_DIR's, else the release build's, else it is built."""
-    for directory in (os.environ.get("HIVE_BIN_DIR"), PROJECT / ".build" / "release"):
-        if directory and os.access(pathlib.Path(directory) / "hive", os.X_OK):
-            return str(pathlib.Path(directory) / "hive")
+    """The built `hive`: HIVE_BIN_DIR's, else this checkout's release build, brought up to date."""
+    given = os.environ.get("HIVE_BIN_DIR")
+    if given and os.access(pathlib.Path(given) / "hive", os.X_OK):
+        return str(pathlib.Path(given) / "hive")
     subprocess.run(["swift", "build", "-c", "release", "--product", "hive"], cwd=PROJECT, check=True, timeout=1200)
     return str(PROJECT / ".build" / "release" / "hive")
 
@@ -54,6 +54,12 @@ class Hive:
         for variable in ("COMPOSE_FILE", "COMPOSE_PROJECT_NAME", "DOCKER_HOST"):
             self.environment.pop(variable, None)
         self.roles = []
+
+    def use(self, configuration):
+        """The directory that DOCKER_CONFIG names: what is in its cli-plugins is `docker compose`. Empty: as it is."""
+        if configuration:
+            self.environment["DOCKER_CONFIG"] = configuration
+        return self
 
     def describe(self, role, restart="unless-stopped", volumes=("data:/var/lib/postgresql/data",), environment=(), text=None,
                  port=None, image=None):
