@@ -45,6 +45,8 @@ struct ProgramStart {
   ) -> hive_spawn_result {
     var plan = hive_spawn_plan()
     plan.environment = hive_environment()
+    // Whatever our own parent ignores, and what `Signals` does.
+    plan.signals = hive_changed_signals()
     plan.set = HIVE_SET_INHERIT_DESCRIPTORS.rawValue | (takesTerminal ? HIVE_SET_FOREGROUND.rawValue : 0)
     plan.cgroup = -1
     plan.stack = stack
