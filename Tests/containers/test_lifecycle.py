@@ -280,7 +280,7 @@ def test_under_another_init_it_reaps_orphans(variants, role):
     programs = one.programs()
     backends = one.exec("cat", f"/proc/{programs['postgresql']['pid']}/task/{programs['postgresql']['pid']}/children").stdout.split()
     assert backends
-    one.exec("kill", "-KILL", str(programs["postgresql"]["pid"]))
+    one.shell(f"kill -KILL {programs['postgresql']['pid']}")
     until(lambda: one.ready() and one.programs()["postgresql"]["restarts"] == 1, lambda: f"PostgreSQL is back\n{one.describe()}", 60)
     assert one.shell(f"for p in {' '.join(backends)}; do [ -e /proc/$p ] && cat /proc/$p/comm; done; true").stdout == ""
     zombies = one.shell("grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null; true").stdout
