@@ -195,12 +195,44 @@ static int write_oom_score_adjust(int32_t value) {
   return error;
 }
 
+// Tells the parent that the kernel refused what the program can run without.
+static void tell_refused(int status, uint32_t setting, int error) {
+  int32_t report[3] = {HIVE_STAGE_RESOURCES, error, (int32_t)setting};
+  // A handful of these fit into any pipe.
+  ssize_t written = write(status, report, sizeof report);
+  (void)written;
+}
+
+static int set_one(const struct hive_spawn_plan *plan, uint32_t setting) {
+  if (plan->refuse & setting) {
+    errno = plan->refuse_error;
+    return -1;
+  }
+  switch (setting) {
+    case HIVE_SET_AFFINITY:
+      return (int)syscall(SYS_sched_setaffinity, 0, (size_t)plan->cpu_words * sizeof *plan->cpus, plan->cpus);
+    // IOPRIO_WHO_PROCESS is 1; glibc has no wrapper (ioprio_set(2)).
+    case HIVE_SET_IO_PRIORITY: return (int)syscall(SYS_ioprio_set, 1, 0, plan->io_priority);
+    case HIVE_SET_NICE: return (int)syscall(SYS_setpriority, PRIO_PROCESS, 0, plan->nice);
+    case HIVE_SET_POLICY: {
+      int priority = plan->policy_priority; // struct sched_param is one int
+      return (int)syscall(SYS_sched_setscheduler, 0, plan->policy, &priority);
+    }
+    case HIVE_SET_MEMORY_POLICY:
+      // The kernel looks at one bit less than it is told of (set_mempolicy(2), BUGS of get_nodes).
+      return (int)syscall(SYS_set_mempolicy, plan->memory_policy, plan->node_words > 0 ? plan->nodes : NULL,
+                          plan->node_words > 0 ? (unsigned long)plan->node_words * 64 + 1 : 0UL);
+    default: return 0;
+  }
+}
+
+// Before the change of user, which takes CAP_SYS_NICE away.
 static void set_priority(const struct hive_spawn_plan *plan, int status) {
-  if ((plan->set & HIVE_SET_NICE) && setpriority(PRIO_PROCESS, 0, plan->nice) != 0)
-    fail_at(status, HIVE_STAGE_PRIORITY, errno, HIVE_SET_NICE);
-  // IOPRIO_WHO_PROCESS is 1; glibc has no wrapper (ioprio_set(2)).
-  if ((plan->set & HIVE_SET_IO_PRIORITY) && syscall(SYS_ioprio_set, 1, 0, plan->io_priority) != 0)
-    fail_at(status, HIVE_STAGE_PRIORITY, errno, HIVE_SET_IO_PRIORITY);
+  // nice before the policy: out of SCHED_IDLE it would be refused to an ordinary user.
+  static const uint32_t settings[] = {HIVE_SET_AFFINITY, HIVE_SET_NICE, HIVE_SET_POLICY, HIVE_SET_IO_PRIORITY,
+                                      HIVE_SET_MEMORY_POLICY};
+  for (size_t index = 0; index < sizeof settings / sizeof *settings; index++)
+    if ((plan->set & settings[index]) && set_one(plan, settings[index]) != 0) tell_refused(status, settings[index], errno);
   if (plan->set & HIVE_SET_OOM_SCORE_ADJUST) {
     int error = write_oom_score_adjust(plan->oom_score_adjust);
     if (error != 0) fail_at(status, HIVE_STAGE_PRIORITY, error, HIVE_SET_OOM_SCORE_ADJUST);
@@ -403,17 +435,24 @@ int hive_spawn(const struct hive_spawn_plan *plan, struct hive_spawn_result *res
 }
 
 int hive_spawn_status(int32_t descriptor, struct hive_spawn_result *result) {
-  int32_t report[3] = {0, 0, 0};
-  ssize_t bytes;
-  do bytes = read(descriptor, report, sizeof report);
-  while (bytes < 0 && errno == EINTR);
-  if (bytes < 0 && errno == EAGAIN) return 0;
-  // End of file: the write end was closed by exec - or by the child's death before it, which its exit status tells.
-  if (bytes != (ssize_t)sizeof report) return 1;
-  result->stage = report[0];
-  result->error = report[1];
-  result->detail = report[2];
-  return -1;
+  for (;;) {
+    int32_t report[3] = {0, 0, 0};
+    ssize_t bytes;
+    do bytes = read(descriptor, report, sizeof report);
+    while (bytes < 0 && errno == EINTR);
+    if (bytes < 0 && errno == EAGAIN) return 0;
+    // End of file: the write end was closed by exec - or by the child's death before it, which its exit status tells.
+    if (bytes != (ssize_t)sizeof report) return 1;
+    if (report[0] == HIVE_STAGE_RESOURCES) {
+      if (result->refusal_count < HIVE_REFUSALS)
+        result->refusals[result->refusal_count++] = (struct hive_refusal){(uint32_t)report[2], report[1]};
+      continue;
+    }
+    result->stage = report[0];
+    result->error = report[1];
+    result->detail = report[2];
+    return -1;
+  }
 }
 
 char *const *hive_environment(void) { return environ; }

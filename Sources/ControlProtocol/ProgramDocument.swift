@@ -91,6 +91,8 @@ public struct ProgramDocument: Equatable, Sendable {
   public var nextStartAt: Timestamp?
   /// The last `STATUS=` that it told by sd_notify; empty: none.
   public var statusText: String
+  /// Where it runs and how it is scheduled. nil: the daemon is too old to say.
+  public var pinning: PinningDocument?
 
   /// A program that has never run.
   public init(
@@ -140,6 +142,8 @@ public struct ProgramDocument: Equatable, Sendable {
     writer.member("waiting_for", waitingFor)
     writer.member("next_start_at", nextStartAt)
     writer.member("status_text", statusText)
+    writer.key("pinning")
+    if let pinning { pinning.write(to: &writer) } else { writer.null() }
     writer.endObject()
   }
 
@@ -164,6 +168,7 @@ public struct ProgramDocument: Equatable, Sendable {
     waitingFor = json["waiting_for"]?.array?.compactMap(\.string) ?? []
     nextStartAt = json["next_start_at"]?.timestamp
     statusText = json["status_text"]?.string ?? ""
+    pinning = PinningDocument(json: json["pinning"])
   }
 
   /// The program as an answer.

@@ -38,6 +38,8 @@ public enum Route: Equatable, Sendable {
   case restart(target: String, WaitOptions)
   /// `POST /v1/programs/NAME/signal`: a `ResultsDocument`. The signal is a name or a number, as the client wrote it.
   case signal(target: String, signal: String)
+  /// `POST /v1/programs/NAME/pin`: a `ResultsDocument`, when every thread has been moved.
+  case pin(target: String, PinRequest)
   /// `GET /v1/events`: an `EventsDocument` with what came after `since`; with `follow` an `EventDocument` per line, without end.
   case events(since: UInt64, follow: Bool)
   /// `GET /v1/logs/NAME`: the last `bytes` bytes as they are; with `follow` also what comes, without end.
@@ -118,7 +120,7 @@ public enum Route: Equatable, Sendable {
   private static func action(
     _ verb: String, on target: String, _ request: HTTPRequest
   ) throws(ControlFault) -> Route {
-    guard ["start", "stop", "restart", "signal"].contains(verb) else { throw unknown(request) }
+    guard ["start", "stop", "restart", "signal", "pin"].contains(verb) else { throw unknown(request) }
     var parameters = try Parameters(request, method: "POST")
     let route: Route
     if verb == "signal" {
@@ -136,6 +138,8 @@ public enum Route: Equatable, Sendable {
       }
     }
     try parameters.finish()
+    } else if verb == "pin" {
+      route = .pin(target: target, try PinRequest(&parameters, target: printable(target)))
     return route
   }
 
@@ -192,6 +196,8 @@ extension Route {
             [("stream", stream.rawValue), ("bytes", String(bytes))] + (follow ? [("follow", "true")] : [])), []
       )
     case .health: ("GET", "/v1/health", [])
+    case .pin(let target, let request):
+      ("POST", Self.path("programs", target, "pin") + Self.query(request.query), [])
     case .livez: ("GET", "/livez", [])
     case .readyz: ("GET", "/readyz", [])
     case .startupz: ("GET", "/startupz", [])

@@ -104,6 +104,11 @@ enum CheckDocumentWriter {
     writer.member("depends_on", program.dependencies.map { "\($0.program):\($0.condition.rawValue)" })
     writer.member("ready", program.readiness?.probe.type)
     writer.member("liveness", program.liveness?.probe.type)
+    writer.member("cpus", program.pinning.cpus.text)
+    writer.member("cpu_smt", program.pinning.threads.rawValue)
+    writer.member("sched_policy", program.pinning.policy?.text)
+    writer.member("nice", program.execution.nice)
+    writer.member("numa_policy", program.execution.memoryPolicy?.text)
     writer.endObject()
   }
 }

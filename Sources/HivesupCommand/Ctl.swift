@@ -13,7 +13,8 @@ struct Ctl: ParsableCommand {
       0; 1 not done; 2 wrong words; 3 a program that was shown is down; 4 no such program or no daemon; 7 not running.
       """,
     subcommands: [
-      Status.self, Start.self, Stop.self, Restart.self, Signal.self, Tail.self, Events.self, Health.self, Pid.self,
+      Status.self, Start.self, Stop.self, Restart.self, Signal.self, Pin.self, Tail.self, Events.self, Health.self,
+      Pid.self,
       Reload.self,
       Shutdown.self, Version.self,
     ])

@@ -55,6 +55,7 @@ enum Action: String {
   case stop
   case restart
   case signal
+  case pin
 
   /// supervisorctl's word when it was done.
   var done: String {
@@ -62,6 +63,7 @@ enum Action: String {
     case .start, .restart: "started"
     case .stop: "stopped"
     case .signal: "signalled"
+    case .pin: "pinned"
     }
   }
 }

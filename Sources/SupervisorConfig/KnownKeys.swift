@@ -114,7 +114,7 @@ public enum KnownKeys {
     "type", "schedule", "timezone", "depends_on", "ready", "ready_interval", "ready_timeout", "ready_failures",
     "ready_deadline", "liveness", "liveness_interval", "liveness_timeout", "liveness_failures", "backoff", "critical",
     "stop_plan", "tree_plan", "user_if_root", "groups", "env_file", "secrets", "nice", "ionice", "oom_score_adj",
-    "no_new_privileges", "log_format",
+    "no_new_privileges", "log_format", "cpu_class", "cpu_affinity", "cpu_smt", "sched_policy", "numa_policy",
   ]
   private static let limits = limitedResources.map { "limit_" + $0 }
   private static let supervisord = Set(supervisordOriginals + supervisordExtensions)

@@ -59,6 +59,10 @@ private struct PlanPrinter {
     if let user = execution.user { line(2, "user: \(user)") }
     if let user = execution.userIfRoot { line(2, "user: \(user) where hivesup runs as root") }
     if let directory = execution.directory { line(2, "directory: \(directory)") }
+    let place = SupervisorConfig.describe(program.pinning)
+    if !place.isEmpty { line(2, "runs on: \(place)") }
+    let scheduling = describeScheduling(program)
+    if !scheduling.isEmpty { line(2, "scheduled with: \(scheduling)") }
     if !program.dependencies.isEmpty {
       let words = program.dependencies.map { "\($0.program) \(describe($0.condition))" }
       line(2, "starts when: \(words.joined(separator: ", "))")

@@ -19,6 +19,7 @@ func readExtensions(
   }
   spec.treePlan = reader.value("tree_plan", spec.treePlan, treePlanValue)
   readExecution(reader, input, &spec.execution)
+  readPinning(reader, &spec)
   return reader.value("depends_on", [], dependenciesValue)
 }
 

@@ -35,6 +35,8 @@ public enum Action: Equatable, Sendable {
   case cancelProbes(RunID)
   /// Who accepts on this listener from now on. At the start the supervisor does.
   case listener(String, ListenerMode)
+  /// Set the CPUs, the policy and the priorities of every thread of this run as `Supervisor.pinning(of:)` and its spec now say.
+  case pin(RunID)
   /// Write a line to the supervisor's own log.
   case log(LogLevel, String)
   /// Reopen the log files (SIGUSR2).

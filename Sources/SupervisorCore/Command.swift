@@ -12,6 +12,8 @@ public enum Command: Equatable, Sendable {
   case restart(target: String, wait: Bool)
   /// Send a signal, 1…64, to the main process.
   case signal(target: String, signal: Int32)
+  /// Run it elsewhere, or as it is configured (nil), without a restart. Answered at once; the whole tree of a run is moved.
+  case pin(target: String, LivePin?)
   /// Apply this configuration. Answered with the difference; what follows from it happens afterwards.
   case reload(SupervisorSpec)
   /// Stop everything and exit. Answered at once.
@@ -104,7 +106,7 @@ public struct ReloadSummary: Equatable, Sendable {
 
 /// The answer to a request.
 public enum CommandResult: Equatable, Sendable {
-  /// start, stop, restart, signal: one result for each process that was acted upon. For a single process that is one; of a group (or
+  /// start, stop, restart, signal, pin: one result for each process that was acted upon. For a single process that is one; of a group (or
   /// `all`) those that are already where they are asked to be are left out, as in supervisord.
   case processes([ProcessResult])
   /// reload.

@@ -141,6 +141,8 @@ struct ProgramRecord: Sendable {
   var isBootMember = false
   /// Has been ready (a oneshot: has completed) at least once.
   var hasBeenUp = false
+  /// Where a person wants it to run.
+  var livePin: LivePin?
   /// Why it is down, when a person asked for it.
   var stoppedBy: Requester?
   var isRemoving = false

@@ -50,6 +50,8 @@ public struct ProgramSpec: Equatable, Sendable {
   public var critical: Bool = false
   /// What is executed.
   public var execution: ExecutionSpec
+  /// Where on the machine it runs, and how it is scheduled.
+  public var pinning: PinningSpec = PinningSpec()
   /// Where its output goes.
   public var stdout: LogSpec = LogSpec()
   /// Where its error output goes.
@@ -278,6 +280,8 @@ public struct ExecutionSpec: Equatable, Sendable {
   public var nice: Int?
   /// ioprio_set(2).
   public var ionice: IOPriority?
+  /// set_mempolicy(2). nil: the supervisor's own.
+  public var memoryPolicy: MemoryPolicy?
   /// /proc/self/oom_score_adj, -1000…1000.
   public var oomScoreAdjust: Int?
   /// prctl(PR_SET_NO_NEW_PRIVS).

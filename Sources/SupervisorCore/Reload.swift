@@ -3,6 +3,8 @@
 // - Unchanged: untouched.
 // - Changed in what the process was started with (ProgramSpec.needsRestart): stopped by its old plan, replaced while it is down, and
 //   started again if it was up or wanted up, or had failed (a new configuration is the likely remedy). What a person stopped stays down.
+// - Changed in where and how it is scheduled (pinning, nice, ionice): set anew for every thread of the run; a person's `ctl pin` gives way
+//   where the configuration's own pinning has changed.
 // - Changed otherwise (priorities, restart policy, stop plan, dependencies, checks, …): the new settings hold from now on; checks begin anew.
 // - Removed: stopped, what it left behind is ended, removed.
 // - New: added; started if it is to be started at boot.
@@ -13,7 +15,9 @@ extension ProgramSpec {
   /// Whether a process that was started with this spec has to be started again to be what `new` says: its kind, what is executed, where its
   /// output goes, and whether it is told to notify.
   public func needsRestart(for new: ProgramSpec) -> Bool {
-    if execution != new.execution || stdout != new.stdout || stderr != new.stderr { return true }
+    if !execution.isSameButForPriority(as: new.execution) || stdout != new.stdout || stderr != new.stderr {
+      return true
+    }
     if redirectStderr != new.redirectStderr { return true }
     switch (kind, new.kind) {
     case (.service, .service), (.oneshot, .oneshot), (.scheduled, .scheduled): break
@@ -45,6 +49,7 @@ extension Supervisor {
     var isKept = Array(repeating: false, count: records.count)
     var toReplace: [ProgramID] = []
     var toAdjust: [ProgramID] = []
+    var toPin: [(ProgramID, ProgramSpec)] = []
     var returning: [ProgramID] = []
     var added: [ProgramID] = []
     for program in new.programs {
@@ -79,6 +84,7 @@ extension Supervisor {
           {
             toAdjust.append(record.id)
           }
+          toPin.append((record.id, record.spec))
           record.spec = program
         }
       }
@@ -106,6 +112,7 @@ extension Supervisor {
     for id in removed { if let i = indexOf[id] { beginRemoval(i, who) } }
     for id in toReplace { if let i = indexOf[id] { beginReplacement(i, who) } }
     for id in returning { if let i = indexOf[id] { comeBack(i, who) } }
+    for (id, old) in toPin { if let i = indexOf[id] { pinningReloaded(i, from: old) } }
     for id in toAdjust { if let i = indexOf[id] { adjustChecks(i) } }
     for id in added {
       actions.append(.programAdded(id))
@@ -193,6 +200,7 @@ extension Supervisor {
     let wasNeverAsked = records[i].run == 0 && records[i].stoppedBy == nil
     let old = records[i].spec
     records[i].spec = new
+    pinningReloaded(i, from: old)
     records[i].failedStarts = 0
     records[i].crashes = 0
     records[i].shortages = 0

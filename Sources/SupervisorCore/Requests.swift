@@ -57,6 +57,11 @@ extension Supervisor {
         return
       }
       act(id, target) { $0.send($1, signal, isGroup: $2) }
+    case .pin(let target, let pin):
+      act(id, target) { core, i, _ in
+        core.pin(i, pin, by: who)
+        return .success
+      }
     }
   }
 

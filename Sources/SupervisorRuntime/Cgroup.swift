@@ -23,6 +23,8 @@ public struct CgroupPlace: Equatable, Sendable {
   public var unified: String?
   /// The directory of our own cgroup of the v1 memory controller.
   public var memory: String?
+  /// The `cpuset.cpus` of our own cgroup and of those above it, as far as they can be seen, nearest first.
+  public var cpusetFiles: [String] = []
 
   /// Looks it up below `root`, by the lines of `selfCgroup` (`4:memory:/path`, `0::/path`).
   public static func detect(
@@ -31,11 +33,14 @@ public struct CgroupPlace: Equatable, Sendable {
     let lines = (try? FileBytes.read(selfCgroup, limit: 64 * 1024)) ?? []
     var unifiedPath: String?
     var memoryPath: String?
+    var cpusetPath: String?
     for line in String(decoding: lines, as: UTF8.self).split(separator: "\n") {
       let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
       guard fields.count == 3 else { continue }
       if fields[0] == "0" && fields[1].isEmpty { unifiedPath = String(fields[2]) }
-      if fields[1].split(separator: ",").contains("memory") { memoryPath = String(fields[2]) }
+      let controllers = fields[1].split(separator: ",")
+      if controllers.contains("memory") { memoryPath = String(fields[2]) }
+      if controllers.contains("cpuset") { cpusetPath = String(fields[2]) }
     }
     let unifiedRoot: String?
     let version: Version
@@ -46,10 +51,23 @@ public struct CgroupPlace: Equatable, Sendable {
     } else {
       (unifiedRoot, version) = (nil, exists("\(root)/memory") || exists("\(root)/cpu") ? .v1 : .none)
     }
+    let unified = unifiedRoot.flatMap { place(in: $0, path: unifiedPath, marker: "cgroup.procs") }
+    let cpuset = place(in: "\(root)/cpuset", path: cpusetPath, marker: "cgroup.procs")
     return CgroupPlace(
-      version: version,
-      unified: unifiedRoot.flatMap { place(in: $0, path: unifiedPath, marker: "cgroup.procs") },
-      memory: place(in: "\(root)/memory", path: memoryPath, marker: "cgroup.procs"))
+      version: version, unified: unified,
+      memory: place(in: "\(root)/memory", path: memoryPath, marker: "cgroup.procs"),
+      cpusetFiles: cpusetFiles(from: cpuset, to: "\(root)/cpuset") + cpusetFiles(from: unified, to: unifiedRoot ?? ""))
+  }
+
+  private static func cpusetFiles(from place: String?, to mount: String) -> [String] {
+    guard var directory = place else { return [] }
+    var files: [String] = []
+    while files.count < 16 {
+      if exists("\(directory)/cpuset.cpus") { files.append("\(directory)/cpuset.cpus") }
+      guard directory.utf8.count > mount.utf8.count, let slash = directory.lastIndex(of: "/") else { break }
+      directory = String(directory[..<slash])
+    }
+    return files
   }
 
   /// Without a cgroup namespace the path is the host's, while the mount shows only our own part of the tree.

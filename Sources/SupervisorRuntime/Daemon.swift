@@ -43,6 +43,7 @@ public final class Daemon {
   let reaper: Reaper
   let tree: ProcessTree
   let memory: OutOfMemoryCounter
+  let pins: PinBoard
   let probes: ProbeRunner
   /// One cgroup for each program, where this is the container's PID 1 and may make them.
   let cgroups: ProgramCgroups?
@@ -100,6 +101,7 @@ public final class Daemon {
     }
     probes = ProbeRunner(loop: loop)
     standardOutput = ContainerOutput(loop: loop, descriptor: 1, format: spec.log.format)
+    pins = PinBoard(view: MachineView { name in getenv(name).map { String(cString: $0) } })
     standardError = ContainerOutput(loop: loop, descriptor: 2, format: spec.log.format)
     var logFile: RotatingFile?
     if let path = spec.log.file {

@@ -16,12 +16,14 @@ extension Daemon {
     case .releaseRun(let run): release(run)
     case .probe(let run, let role, let timeout): probe(run, role, timeout: timeout)
     case .cancelProbes(let run): cancelProbes(run)
+    case .pin(let run): pin(run)
     case .listener(let name, let mode): setListener(name, mode)
     case .log(let level, let text): log.log(level, text)
     case .reopenLogs:
       files.reopen()
       log.info("supervisord logreopen")
     case .rereadConfiguration(let requester):
+      lookAtCPUs()
       switch rereadConfiguration() {
       case .success(let spec): send(.reloaded(spec, by: requester))
       case .failure(let refused): send(.reloadFailed(refused.text, by: requester))
@@ -35,6 +37,7 @@ extension Daemon {
       outputs[id] = nil
     case .programRemoved(let id):
       outputs[id] = nil
+      pins.remove(id)
     case .endRemaining(let number):
       tree.endRemaining(signal: number) { [weak self] in self?.send(.remainingEnded) }
     case .killRemaining:

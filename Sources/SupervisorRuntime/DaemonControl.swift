@@ -82,6 +82,13 @@ extension Daemon {
           .response)
       }
       act("signal", target, .signal(target: target, signal: number), nil, requester, responder)
+    case .pin(let target, let request):
+      do throws(PinningProblem) {
+        act("pin", target, .pin(target: target, try LivePin.asked(request)), nil, requester, responder)
+      } catch {
+        responder.respond(
+          ControlFault(.badArguments, "cannot pin \(target): \(error.message); \(error.remedy)").response)
+      }
     case .events(let since, let follow): answerEvents(since: since, follow: follow, responder)
     case .logs(let target, let stream, let bytes, let follow):
       answerLogs(target, stream, bytes: bytes, follow: follow, responder)
@@ -111,7 +118,8 @@ extension Daemon {
       return responder.respond(
         ControlFault(.badName, "cannot find \(target): name one process (hivesup ctl status lists them)").response)
     }
-    responder.respond(.json(ProgramDocument(program, at: now).json))
+    lookAtCPUs()
+    responder.respond(.json(document(program, at: now).json))
   }
 
   /// What the control socket and the port both have.
@@ -258,3 +266,4 @@ extension Daemon {
     responder.respond(HTTPResponse(status: 204))
   }
 }
+    lookAtCPUs()

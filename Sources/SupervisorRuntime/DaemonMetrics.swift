@@ -26,6 +26,7 @@ extension Daemon {
       page.sample("postgresql_up", [], database == .connected ? 1 : 0)
     }
     writePrograms(report, to: &page)
+    writePinning(core.snapshots(at: now), to: &page)
     writeOwn(to: &page)
     return page.bytes
   }

@@ -71,6 +71,7 @@ extension Daemon {
     addNotification(of: spec, to: &request)
     if let path = core.spec.controlSocket { request.environment.append(EnvironmentEntry("HIVESUP_SOCKET", path)) }
 
+    addPinning(of: id.program, to: &request)
     let cgroup = cgroups?.cgroup(for: spec.namespec)
     request.cgroup = cgroup?.descriptor
 
@@ -91,6 +92,7 @@ extension Daemon {
         watch(pending, of: run)
       } else {
         run.outcomeTold = true
+        started(id.program, child.refused)
         send(.execSucceeded(id))
       }
     }
@@ -136,7 +138,9 @@ extension Daemon {
     guard !run.outcomeTold else { return }
     run.outcomeTold = true
     switch result {
-    case .success: send(.execSucceeded(id))
+    case .success(let refused):
+      started(id.program, refused)
+      send(.execSucceeded(id))
     case .failure(let failure): send(.spawnFailed(id, failure))
     }
   }
@@ -245,7 +249,7 @@ extension Daemon {
         guard let self else {
           throw SpawnFailure(stage: .prepare, errno: 0, text: "cannot run a check: stopping", isShortage: false)
         }
-        return try self.runCommand(arguments, for: spec, ended: ended)
+        return try self.runCommand(arguments, of: id.program, spec, ended: ended)
       },
       completion: { [weak self] result in
         self?.runs[id]?.probes[role] = nil
@@ -261,13 +265,14 @@ extension Daemon {
 
   /// Runs the command of an `exec` check as the program itself would run.
   private func runCommand(
-    _ arguments: [String], for spec: ProgramSpec, ended: @escaping (ExitStatus, String) -> Void
+    _ arguments: [String], of program: ProgramID, _ spec: ProgramSpec, ended: @escaping (ExitStatus, String) -> Void
   ) throws(SpawnFailure) -> ProbeCommand {
     let begun = Clock.instant()
     defer { spawnTimes.add(Clock.instant() - begun) }
     var execution = spec.execution
     execution.arguments = arguments
     var request = SpawnRequest(execution)
+    addPinning(of: program, to: &request)
     let tag = tags.take()
     request.tag = tag
     let output = ProgramOutput(program: spec.name, stream: "check", tailBytes: 1024)

@@ -190,12 +190,17 @@ public struct Doctor {
           : setgroupsDenied ? "this user namespace forbids setgroups" : "programs can run as any user",
         remedy: "start as root, with CAP_SETUID and CAP_SETGID",
         fallback: "user_if_root= keeps the supervisor's own user; user= of another one fails"),
-      lowering("nice", "nice below the supervisor's own", "CAP_SYS_NICE (docker run --cap-add SYS_NICE)", niceError()),
+      refusable("nice", "nice below the supervisor's own can be set", niceError()),
       lowering(
         "oom-score-adj", "oom_score_adj below the container's own",
         "CAP_SYS_RESOURCE (docker run --cap-add SYS_RESOURCE)",
         oomScoreError()),
-      lowering("ionice-realtime", "ionice=realtime", "CAP_SYS_NICE (docker run --cap-add SYS_NICE)", realtime),
+      refusable("ionice-realtime", "ionice=realtime can be set", realtime),
+      refusable("sched-policy", "sched_policy=fifo and rr can be set", policyError()),
+      refusable(
+        "numa-policy", "numa_policy can be set", hive_probe_memory_policy(),
+        remedy: "a kernel with CONFIG_NUMA; Docker's seccomp profile allows set_mempolicy with CAP_SYS_NICE"),
+      cpuChanges(),
       DoctorFinding(
         "affinity", affinity == 0, .useful,
         outcome(affinity, "programs can be pinned; this container has \(cpus) CPUs"),
@@ -223,6 +228,39 @@ public struct Doctor {
     DoctorFinding(
       feature, error == 0, .useful, outcome(error, "\(what) can be set"), remedy: remedy,
       fallback: "programs that ask for it fail to start and say so")
+  }
+
+  private func refusable(
+    _ feature: String, _ success: String, _ error: Int32,
+    remedy: String = "CAP_SYS_NICE (docker run --cap-add SYS_NICE)"
+  ) -> DoctorFinding {
+    DoctorFinding(
+      feature, error == 0, .useful, outcome(error, success), remedy: remedy,
+      fallback: "programs that ask for it run without, and hivesup says so")
+  }
+
+  private func policyError() -> Int32 {
+    var (policy, priority): (Int32, Int32) = (0, 0)
+    let error = hive_get_policy(0, &policy, &priority)
+    if error != 0 { return error }
+    let (fifo, lowest) = SchedulingPolicy.fifo(1).kernelValue
+    let outcome = hive_set_policy(0, fifo, lowest)
+    _ = hive_set_policy(0, policy, priority)
+    return outcome
+  }
+
+  private func cpuChanges() -> DoctorFinding {
+    let hears = tries { hive_cpu_events_open() } == 0
+    let place = CgroupPlace.detect(root: cgroups, selfCgroup: "\(proc)/self/cgroup")
+    let watch = hive_file_watch_open()
+    defer { if watch >= 0 { close(watch) } }
+    let sees = watch >= 0 && place.cpusetFiles.contains { hive_file_watch_add(watch, $0) == 0 }
+    let sources = [hears ? "uevents of CPUs" : nil, sees ? "writes to the cpuset" : nil].compactMap { $0 }
+    return DoctorFinding(
+      "cpu-changes", hears || sees, .useful,
+      sources.isEmpty ? "nothing tells when CPUs come and go" : "told by \(sources.joined(separator: " and "))",
+      remedy: "a container outside of user namespaces, with its cgroup mounted at \(cgroups)",
+      fallback: "CPUs are looked at when a program starts, a report comes or somebody asks")
   }
 
   private func niceError() -> Int32 {

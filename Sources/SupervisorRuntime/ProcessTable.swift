@@ -71,6 +71,9 @@ public struct ProcessTable: Sendable {
     return result
   }
 
+  /// The ids of a process's threads; empty when it has gone.
+  public func threads(of pid: Int32) -> [Int32] { numbers(in: "\(root)/\(pid)/task") }
+
   /// The direct children of a process, zombies among them. nil where the kernel does not list them (CONFIG_PROC_CHILDREN): then
   /// `all()` has to be searched. Only the main thread's children are read: the supervisor has no other.
   public func children(of pid: Int32) -> [Int32]? { children(of: pid, thread: pid) }

@@ -53,13 +53,6 @@ extension FailureContext {
 
   private func priorityText(_ error: Int32, detail: Int32) -> String {
     switch UInt32(bitPattern: detail) {
-    case HIVE_SET_NICE.rawValue:
-      return sentence(
-        "set nice=\(execution.nice ?? 0)", error,
-        error == EACCES || error == EPERM ? "a lower value needs CAP_SYS_NICE" : nil)
-    case HIVE_SET_IO_PRIORITY.rawValue:
-      return sentence(
-        "set ionice", error, error == EPERM ? "the realtime class needs CAP_SYS_NICE or CAP_SYS_ADMIN" : nil)
     case HIVE_SET_OOM_SCORE_ADJUST.rawValue:
       return sentence(
         "set oom_score_adj=\(execution.oomScoreAdjust ?? 0)", error,

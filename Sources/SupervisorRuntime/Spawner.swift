@@ -2,6 +2,7 @@
 // sentence that says so; everything that the child needs is made here, and spawn.c only makes system calls.
 
 import CHiveSys
+import CPUTopology
 import Glibc
 import SupervisorCore
 
@@ -34,6 +35,11 @@ public struct SpawnRequest: Sendable {
   /// A directory descriptor of the cgroup v2 to be born in; ignored where the kernel cannot.
   public var cgroup: Int32?
 
+  /// The CPUs that it may run on; nil: those of the supervisor.
+  public var cpus: CPUSet?
+  /// How the kernel schedules it; nil: as the supervisor.
+  public var policy: SchedulingPolicy?
+
   /// A start of this.
   public init(_ execution: ExecutionSpec) { self.execution = execution }
 }
@@ -49,6 +55,8 @@ public struct SpawnedChild: Sendable {
   /// Only where the kernel is emulated: whether it could execute its command is not known yet, and `Spawner.conclude` will tell
   /// when this descriptor is readable. nil: it has been executed.
   public var pending: PendingStart?
+  /// What the kernel refused and it runs without. With `pending` this is known later.
+  public var refused: [RefusedSetting] = []
 }
 
 /// A start whose outcome is not known yet.
@@ -56,6 +64,30 @@ public struct PendingStart: Sendable {
   /// Readable when the outcome is known; `Spawner.conclude` closes it.
   public var descriptor: Int32
   let context: FailureContext
+  let wishes: SettingWishes
+}
+
+/// What was asked for, in the configuration's words.
+struct SettingWishes: Sendable {
+  var cpus: String
+  var execution: ExecutionSpec
+  var policy: SchedulingPolicy?
+
+  init(_ request: SpawnRequest) {
+    cpus = request.cpus?.list ?? ""
+    execution = request.execution
+    policy = request.policy
+  }
+
+  func text(_ setting: RefusedSetting.Setting) -> String {
+    switch setting {
+    case .cpus: cpus
+    case .nice: execution.nice.map(String.init) ?? ""
+    case .policy: policy?.text ?? ""
+    case .ioPriority: execution.ionice?.text ?? ""
+    case .memoryPolicy: execution.memoryPolicy?.text ?? ""
+    }
+  }
 }
 
 /// What came of a start.
@@ -99,6 +131,8 @@ public final class Spawner {
   /// Test seams: errnos with which pipe2(2) and clone(2) are refused; 0 asks the kernel.
   var pipeError: Int32 = 0
   var cloneError: Int32 = 0
+  /// Test seam: the settings that the kernel seems to refuse, and with which errno.
+  public var refusing: [RefusedSetting.Setting: Int32] = [:]
 
   /// The signals that children set back to the default: those that were something else when this was made (nohup), and those that
   /// may become it later: SIGPIPE, which `Signals` ignores, and the two that glibc catches when the first thread is made. One system call
@@ -108,6 +142,8 @@ public final class Spawner {
   private let null: Int32
   private let stack: UnsafeMutableRawPointer
   private var arena = SpawnArena()
+  /// What pending starts have told so far, by their descriptor: refusals come before the outcome.
+  private var told: [Int32: hive_spawn_result] = [:]
 
   /// Opens /dev/null and maps the children's stack.
   public init(users: UserDatabase = UserDatabase()) throws(SystemError) {
@@ -138,14 +174,15 @@ public final class Spawner {
     }
   }
 
-  /// How a start ended that was pending: nil when it is still unknown, otherwise executed or failed; then it is over and its
+  /// How a start ended that was pending: nil when it is still unknown, otherwise executed (and without what) or failed; then it is over and its
   /// descriptor closed (stop watching it first).
-  public func conclude(_ pending: PendingStart) -> Result<Void, SpawnFailure>? {
-    var result = hive_spawn_result()
+  public func conclude(_ pending: PendingStart) -> Result<[RefusedSetting], SpawnFailure>? {
+    var result = told[pending.descriptor] ?? hive_spawn_result()
     let outcome = hive_spawn_status(pending.descriptor, &result)
+    told[pending.descriptor] = outcome == 0 ? result : nil
     if outcome == 0 { return nil }
     close(pending.descriptor)
-    return outcome > 0 ? .success(()) : .failure(pending.context.failure(result))
+    return outcome > 0 ? .success(result.refused(pending.wishes.text)) : .failure(pending.context.failure(result))
   }
 
   private func prepareAndSpawn(_ request: SpawnRequest) throws(SpawnFailure) -> SpawnOutcome {
@@ -176,36 +213,51 @@ public final class Spawner {
     plan.limit_count = UInt32(clamping: limits.count)
     plan.group_count = UInt32(clamping: groups.count)
 
+    let cpus = request.cpus?.words ?? []
+    let nodes = spec.memoryPolicy?.nodes.words ?? []
+    plan.cpu_words = UInt32(clamping: cpus.count)
+    plan.node_words = UInt32(clamping: nodes.count)
+
     var result = hive_spawn_result()
     let error = descriptors.withUnsafeMutableBufferPointer { descriptors in
       slots.withUnsafeMutableBufferPointer { slots in
         limits.withUnsafeBufferPointer { limits in
           groups.withUnsafeBufferPointer { groups in
-            plan.descriptors = descriptors.baseAddress
-            plan.pid_slots = slots.baseAddress.map { UnsafePointer($0) }
-            plan.limits = limits.baseAddress
-            plan.groups = groups.baseAddress
-            return hive_spawn(&plan, &result)
+            cpus.withUnsafeBufferPointer { cpus in
+              nodes.withUnsafeBufferPointer { nodes in
+                plan.descriptors = descriptors.baseAddress
+                plan.pid_slots = slots.baseAddress.map { UnsafePointer($0) }
+                plan.limits = limits.baseAddress
+                plan.groups = groups.baseAddress
+                plan.cpus = cpus.baseAddress
+                plan.nodes = nodes.baseAddress
+                return hive_spawn(&plan, &result)
+              }
+            }
           }
         }
       }
     }
 
+    let wishes = SettingWishes(request)
     if error == 0 && result.stage == 0 && result.status < 0 {
-      return .spawned(child(result, pending: nil))
+      return .spawned(child(result, wishes, pending: nil))
     }
     let context = FailureContext(
       execution: spec, file: file, userName: identity.name, uid: identity.uid, limits: spec.limits)
     if error == 0 && result.stage == 0 {
-      return .spawned(child(result, pending: PendingStart(descriptor: result.status, context: context)))
+      told[result.status] = result
+      return .spawned(
+        child(result, wishes, pending: PendingStart(descriptor: result.status, context: context, wishes: wishes)))
     }
     if result.pidfd >= 0 { close(result.pidfd) }
     return .failed(context.failure(result), pid: result.pid > 0 ? result.pid : nil)
   }
 
-  private func child(_ result: hive_spawn_result, pending: PendingStart?) -> SpawnedChild {
+  private func child(_ result: hive_spawn_result, _ wishes: SettingWishes, pending: PendingStart?) -> SpawnedChild {
     SpawnedChild(
-      pid: result.pid, pidfd: result.pidfd >= 0 ? result.pidfd : nil, inCgroup: result.in_cgroup != 0, pending: pending)
+      pid: result.pid, pidfd: result.pidfd >= 0 ? result.pidfd : nil, inCgroup: result.in_cgroup != 0, pending: pending,
+      refused: pending == nil ? result.refused(wishes.text) : [])
   }
 
   // MARK: What the child needs
@@ -332,6 +384,15 @@ public final class Spawner {
       plan.oom_score_adjust = Int32(clamping: adjust)
       mark(HIVE_SET_OOM_SCORE_ADJUST)
     }
+    if request.cpus?.isEmpty == false { mark(HIVE_SET_AFFINITY) }
+    if let policy = request.policy {
+      (plan.policy, plan.policy_priority) = policy.kernelValue
+      mark(HIVE_SET_POLICY)
+    }
+    if let memory = spec.memoryPolicy {
+      plan.memory_policy = memory.kernelValue
+      mark(HIVE_SET_MEMORY_POLICY)
+    }
     if spec.noNewPrivileges { mark(HIVE_SET_NO_NEW_PRIVILEGES) }
     if let tag = request.tag {
       plan.tag = tag.value
@@ -343,18 +404,11 @@ public final class Spawner {
     plan.cgroup = request.cgroup ?? -1
     plan.pipe_error = pipeError
     plan.clone_error = cloneError
+    for (setting, error) in refusing {
+      plan.refuse |= setting.flag.rawValue
+      plan.refuse_error = error
+    }
     plan.stack = stack
     plan.stack_bytes = Spawner.stackBytes
-  }
-}
-
-extension IOPriority {
-  /// IOPRIO_PRIO_VALUE(class, level) of ioprio_set(2).
-  var kernelValue: Int32 {
-    switch self {
-    case .realtime(let level): 1 << 13 | Int32(min(max(level, 0), 7))
-    case .bestEffort(let level): 2 << 13 | Int32(min(max(level, 0), 7))
-    case .idle: 3 << 13
-    }
   }
 }

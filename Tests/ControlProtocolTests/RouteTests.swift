@@ -37,7 +37,9 @@ private func fault(_ method: String, _ target: String, _ body: String = "") thro
         .stop(target: target, WaitOptions(timeout: 2.5), now: false),
         .stop(target: target, WaitOptions(wait: false, timeout: 0), now: true),
         .restart(target: target, WaitOptions(wait: true, timeout: 30)), .signal(target: target, signal: "RTMIN+1"),
-        .check(target: target, Self.report),
+        .pin(target: target, PinRequest(coreClass: "low-power,efficiency", threads: "one-per-core")),
+        .pin(target: target, PinRequest(cpus: "0,2,4-6", policy: "fifo:1")),
+        .pin(target: target, PinRequest(reset: true)), .check(target: target, Self.report),
       ]
       for stream in LogStream.allCases {
         routes += [

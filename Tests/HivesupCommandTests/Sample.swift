@@ -92,6 +92,7 @@ enum Sample {
         return ControlFault(.badSignal, "cannot signal \(target): there is no signal 'NOPE'").response
       }
       return act("signal", target, code: target == "postgres-init" ? .notRunning : .success)
+    case .pin(let target, _): return act("pin", target)
     case .events(let since, let follow):
       let after = events.filter { $0.seq > since }
       return follow

@@ -63,7 +63,7 @@ struct ReloadTests {
     ("stderr", { $0.stderr.backups = 1 }),
     ("redirect", { $0.redirectStderr = true }), ("kind", { $0.kind = .oneshot }),
     ("notify", { $0.readiness = notifying }),
-    ("watchdog", { $0.liveness = notifying }),
+    ("watchdog", { $0.liveness = notifying }), ("memoryPolicy", { $0.execution.memoryPolicy = .local }),
   ]
   static let adjusting: [(String, @Sendable (inout ProgramSpec) -> Void)] = [
     ("priority", { $0.priority = 1 }), ("groupPriority", { $0.groupPriority = 1 }),
@@ -77,7 +77,9 @@ struct ReloadTests {
     ("ready", { $0.readiness = probed }),
     ("readyDeadline", { $0.readyDeadline = .seconds(9) }), ("liveness", { $0.liveness = probed }),
     ("backoff", { $0.backoff = Backoff(initial: .zero, factor: 1, maximum: .zero, jitter: 0) }),
-    ("critical", { $0.critical = true }),
+    ("critical", { $0.critical = true }), ("cpus", { $0.pinning.cpus = .classes([.efficiency]) }),
+    ("threads", { $0.pinning.threads = .onePerCore }), ("policy", { $0.pinning.policy = .batch }),
+    ("nice", { $0.execution.nice = 5 }), ("ionice", { $0.execution.ionice = .idle }),
   ]
 
   @Test func whatNeedsARestartAndWhatDoesNot() {

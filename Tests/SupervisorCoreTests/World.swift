@@ -220,7 +220,7 @@ final class World {
     actions.append((instant, action))
     if exitStatus != nil { defect("\(action) after the exit") }
     switch action {
-    case .publish, .log, .reopenLogs, .programAdded, .programChanged: break
+    case .publish, .log, .reopenLogs, .programAdded, .programChanged, .pin: break
     case .spawn(let run): spawn(run)
     case .signal(let id, let signal, _): deliver(signal, to: id)
     case .endTree(let id, _): endTree(id, kill: false)

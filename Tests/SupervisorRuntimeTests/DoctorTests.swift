@@ -46,7 +46,7 @@ struct DoctorTests {
     ])
     let wanted = [
       "change-user": "CAP_SETUID", "nice": "CAP_SYS_NICE", "oom-score-adj": "CAP_SYS_RESOURCE",
-      "ionice-realtime": "CAP_SYS_NICE", "affinity-of-others": "SYS_NICE",
+      "ionice-realtime": "CAP_SYS_NICE", "affinity-of-others": "SYS_NICE", "sched-policy": "CAP_SYS_NICE",
     ]
     for (feature, capability) in wanted {
       let text = findings[feature] ?? "not asked"

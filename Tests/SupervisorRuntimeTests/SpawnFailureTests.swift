@@ -206,12 +206,11 @@ struct SpawnFailureTests {
     #expect(try run(SpawnRequest(shell("echo again")), with: spawner).output == "again\n")
   }
 
-  @Test("nice and oom_score_adj that may not be lowered, and users that may not be changed to, name the capability")
+  @Test("oom_score_adj that may not be lowered, and users that may not be changed to, name the capability")
   func capabilities() throws {
     let context = FailureContext(
       execution: {
         var spec = ExecutionSpec(arguments: ["x"])
-        spec.nice = -5
         spec.oomScoreAdjust = -900
         return spec
       }(), file: "/x", userName: "hive", uid: 4242, limits: [])
@@ -222,9 +221,6 @@ struct SpawnFailureTests {
       result.detail = Int32(detail)
       return context.failure(result).text
     }
-    #expect(
-      text(.priority, EACCES, HIVE_SET_NICE.rawValue)
-        == "cannot set nice=-5: Permission denied; a lower value needs CAP_SYS_NICE")
     #expect(
       text(.priority, EACCES, HIVE_SET_OOM_SCORE_ADJUST.rawValue)
         == "cannot set oom_score_adj=-900: Permission denied; a value below the container's own needs CAP_SYS_RESOURCE")

@@ -14,6 +14,7 @@
 #include "hive_daemon.h"
 #include "hive_probe.h"
 #include "hive_process.h"
+#include "hive_schedule.h"
 #include "hive_spawn.h"
 #include "sockets.h"
 

@@ -20,6 +20,7 @@ enum hive_stage {
   HIVE_STAGE_DIRECTORY = 12,
   HIVE_STAGE_NO_NEW_PRIVILEGES = 13,
   HIVE_STAGE_EXEC = 14,
+  // Not a failure: the kernel refused a setting that the program can run without (`refusals`).
   HIVE_STAGE_RESOURCES = 15,
 };
 
@@ -38,6 +39,10 @@ enum hive_spawn_set {
   HIVE_SET_FOREGROUND = 1 << 9,
   // It gets every descriptor that is not close-on-exec, as execve(2) alone would give them; `descriptors` is ignored.
   HIVE_SET_INHERIT_DESCRIPTORS = 1 << 10,
+  // What the kernel may refuse without harm, as it may HIVE_SET_NICE and HIVE_SET_IO_PRIORITY: the program runs without it.
+  HIVE_SET_AFFINITY = 1 << 16,
+  HIVE_SET_POLICY = 1 << 17,
+  HIVE_SET_MEMORY_POLICY = 1 << 18,
 };
 
 // Kernel features to do without, so that every fallback can be tested on a kernel that has them all.
@@ -64,6 +69,12 @@ struct hive_limit {
   uint64_t hard;
 };
 
+// A setting that the kernel refused, and why (errno).
+struct hive_refusal {
+  uint32_t setting; // enum hive_spawn_set
+  int32_t error;
+};
+
 // What to run. Nothing here is owned; all of it must stay valid during the call.
 struct hive_spawn_plan {
   const char *file;
@@ -88,14 +99,23 @@ struct hive_spawn_plan {
   int32_t io_priority;
   int32_t oom_score_adjust;
   uint64_t tag;   // soft RLIMIT_LOCKS, see ProcessTree.swift
+  const uint64_t *cpus;  // sched_setaffinity(2): bits, CPU 0 in the lowest of the first word
+  const uint64_t *nodes; // set_mempolicy(2): likewise
+  uint32_t cpu_words;
+  uint32_t node_words;
+  int32_t policy; // SCHED_*
+  int32_t policy_priority;
+  int32_t memory_policy; // MPOL_*
   int32_t cgroup; // directory descriptor of a cgroup v2, or -1
   int32_t pipe_error;  // test seam: pretend that pipe2 or clone was refused with this errno; 0 in production
   int32_t clone_error;
+  uint32_t refuse; // test seam: the settings (enum hive_spawn_set) that are to be refused with `refuse_error`
+  int32_t refuse_error;
   void *stack; // from hive_stack_map
   size_t stack_bytes;
 };
 
-enum { HIVE_PID_SLOT = 12 };
+enum { HIVE_PID_SLOT = 12, HIVE_REFUSALS = 8 };
 
 // What came of it.
 struct hive_spawn_result {
@@ -105,6 +125,8 @@ struct hive_spawn_result {
   int32_t error;  // errno
   int32_t detail; // which limit (its index), or which priority (HIVE_SET_*), was refused
   int32_t status; // -1, or (emulators only) the pipe on which hive_spawn_status will tell
+  uint32_t refusal_count;
+  struct hive_refusal refusals[HIVE_REFUSALS]; // what it runs without
   int32_t in_cgroup; // whether it was born in `cgroup`
 };
 
@@ -112,7 +134,7 @@ struct hive_spawn_result {
 // (CLONE_VM|CLONE_VFORK). Returns 0 when a process exists; otherwise the errno, with `stage` set to pipe or clone.
 int hive_spawn(const struct hive_spawn_plan *plan, struct hive_spawn_result *result);
 
-// Reads a status pipe without blocking: 1 executed, 0 not yet, -1 failed (`stage`, `error` and `detail` are set).
+// Reads a status pipe without blocking, refusals first: 1 executed, 0 not yet, -1 failed (`stage`, `error` and `detail` are set).
 int hive_spawn_status(int32_t descriptor, struct hive_spawn_result *result);
 
 // The environment of this process, for `environment`: bytes as they are, also those that are no UTF-8.

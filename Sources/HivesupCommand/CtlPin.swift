@@ -1,0 +1,88 @@
+// pin: runs programs elsewhere, without a restart.
+
+import ArgumentParser
+import ControlProtocol
+
+struct Pin: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Run programs on other CPUs, or otherwise scheduled, without a restart.",
+    discussion: """
+      Every thread of every process of the program is moved. What was asked for holds until the next pin of the same, --reset, the end of \
+      the daemon, or a reload that changes what the configuration says about it; a restart of the program keeps it. `hivesup topology` \
+      shows the machine.
+      """)
+  @OptionGroup var control: ControlOptions
+  @OptionGroup var format: JSONOption
+
+  @Option(
+    name: .customLong("class"),
+    help: ArgumentHelp(
+      "The class of cores, or several, the preferred one first: performance, efficiency, low-power; or any.",
+      valueName: "class"), completion: .list(["performance", "efficiency", "low-power", "any"]))
+  var coreClass: String?
+
+  @Option(name: .long, help: ArgumentHelp("The CPUs by number, e.g. 0,2,4-6.", valueName: "list"))
+  var cpus: String?
+
+  @Option(
+    name: .long, help: ArgumentHelp("all threads of a core, or one-per-core.", valueName: "use"),
+    completion: .list(["all", "one-per-core"]))
+  var smt: String?
+
+  @Option(
+    name: .long, help: ArgumentHelp("other, batch, idle, fifo:N or rr:N.", valueName: "policy"),
+    completion: .list(["other", "batch", "idle", "fifo:", "rr:"]))
+  var policy: String?
+
+  @Flag(name: .long, help: "As the configuration says.")
+  var reset = false
+
+  @Argument(help: "Which programs: NAME, GROUP:NAME, GROUP:* or all.", completion: ProgramCompletion.kind)
+  var names: [String]
+
+  func validate() throws {
+    if coreClass != nil, cpus != nil { throw ValidationError("Give --class or --cpus, not both.") }
+    if reset, coreClass != nil || cpus != nil || smt != nil || policy != nil {
+      throw ValidationError("--reset stands alone.")
+    }
+    guard request.isEmpty else { return }
+    throw ValidationError("Say where to: --class, --cpus, --smt, --policy or --reset.")
+  }
+
+  private var request: PinRequest {
+    PinRequest(coreClass: coreClass, cpus: cpus, threads: smt, policy: policy, reset: reset)
+  }
+
+  func run() throws {
+    var options = ActionOptions()
+    options.control = control
+    options.format = format
+    options.names = names
+    options.noWait = true
+    try options.run(.pin) { .pin(target: $0, request) }
+    guard !format.json else { return }
+    // The daemon has done it by now; what the kernel did not grant is in the programs' documents.
+    let status = try control.client().document(.status, StatusDocument.init(json:)).document
+    for name in names {
+      for program in ProgramNames.select(name, from: status.programs) ?? [] {
+        for remark in Self.remarks(program) { Output.error(remark) }
+      }
+    }
+  }
+
+  /// What is not as it was asked for.
+  static func remarks(_ program: ProgramDocument) -> [String] {
+    guard let pinning = program.pinning else { return [] }
+    let name = harmless(program.namespec)
+    var remarks: [String] = []
+    if !pinning.explanation.isEmpty {
+      remarks.append("\(name): on CPU \(harmless(pinning.cpus ?? "-")): \(harmless(pinning.explanation))")
+    }
+    for refused in pinning.refused {
+      remarks.append(
+        "\(name): \(harmless(refused.message))"
+          + (refused.remedy.map { "; what would allow it: \(harmless($0))" } ?? ""))
+    }
+    return remarks
+  }
+}

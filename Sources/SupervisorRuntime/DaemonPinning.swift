@@ -1,0 +1,272 @@
+// Where programs run and how they are scheduled: set at their start, changed while they run, and set again when the machine's CPUs change.
+
+import CHiveSys
+import CPUTopology
+import ControlProtocol
+import Glibc
+import SupervisorCore
+
+extension Daemon {
+  // MARK: At a start
+
+  /// Puts the program's CPUs and policy into the request of its start.
+  func addPinning(of id: ProgramID, to request: inout SpawnRequest) {
+    guard let pinning = core.pinning(of: id) else { return }
+    request.policy = pinning.policy
+    request.cpus = cpus(for: id, pinning)
+  }
+
+  /// It has been started; this is what the kernel refused.
+  func started(_ id: ProgramID, _ refused: [RefusedSetting]) {
+    guard let spec = core.spec(of: id), let pinning = core.pinning(of: id) else { return }
+    if pinning == PinningSpec() && refused.isEmpty && pins.entries[id] == nil && spec.execution.nice == nil
+      && spec.execution.ionice == nil
+    {
+      return
+    }
+    pins[id].nice = spec.execution.nice
+    pins[id].ionice = spec.execution.ionice
+    pins[id].policy = pinning.policy
+    pins.note(id, refused, of: Set(RefusedSetting.Setting.allCases))
+    for one in refused { say(one, of: spec) }
+  }
+
+  /// The CPUs that a program gets; nil: those of the supervisor, which every child has anyway.
+  private func cpus(for id: ProgramID, _ pinning: PinningSpec) -> CPUSet? {
+    guard pinning.choosesCPUs else {
+      if pins.entries[id] != nil {
+        pins[id].placement = nil
+        pins[id].cpus = nil
+      }
+      return nil
+    }
+    watchCPUs()
+    lookAtCPUs()
+    let placement = pins.view.placement(pinning)
+    for problem in pins.view.overrideProblems where pins.isNew(problem) {
+      log.error("\(problem); the cores' classes are what was detected")
+    }
+    pins[id].placement = placement
+    let isWhole = placement.cpus.isEmpty || placement.cpus == Affinity.current()
+    pins[id].cpus = isWhole ? nil : placement.cpus
+    if let spec = core.spec(of: id) { explain(placement, pinning, of: spec) }
+    return pins[id].cpus
+  }
+
+  /// Says once why the CPUs are not those that were asked for. Where all cores are alike there is nothing to say: every class is all of them.
+  private func explain(_ placement: Placement, _ pinning: PinningSpec, of spec: ProgramSpec) {
+    guard !placement.reasons.isEmpty else { return }
+    if case .classes = pinning.cpus, !pins.view.isHybrid { return }
+    let text =
+      "'\(spec.namespec)' asks for \(pinning.cpusText) and runs on CPU \(placement.cpus.list): \(placement.explanation)"
+    if pins.isNew(text) { log.info(text) }
+  }
+
+  /// Once for each program and cause.
+  private func say(_ refused: RefusedSetting, of spec: ProgramSpec) {
+    let what =
+      refused.whileRunning
+      ? "'\(spec.namespec)' stays as it was until it is started again" : "'\(spec.namespec)' runs without"
+    let text = "\(what): \(refused.text)" + (refused.remedy.map { "; what would allow it: \($0)" } ?? "")
+    if pins.isNew(text) { log.warn(text) }
+  }
+
+  // MARK: While it runs
+
+  /// What was asked for has changed: sets it for every thread of the run.
+  func pin(_ run: RunID) {
+    guard let spec = core.spec(of: run.program), let pinning = core.pinning(of: run.program) else { return }
+    let before = pins[run.program]
+    var settings = ThreadSettings()
+    let wanted = cpus(for: run.program, pinning)
+    if pinning.choosesCPUs || before.placement != nil { settings.cpus = wanted ?? Affinity.current() }
+    if pinning.policy != before.policy { settings.policy = pinning.policy ?? ownPolicy() }
+    if spec.execution.nice != before.nice {
+      settings.nice = (spec.execution.nice ?? spawner.inherited.nice).map { Int32(clamping: $0) } ?? ownNice()
+    }
+    if spec.execution.ionice != before.ionice {
+      settings.ioPriority = spec.execution.ionice?.kernelValue ?? max(hive_get_io_priority(), 0)
+    }
+    guard !settings.isEmpty else { return }
+    let outcome = settings.apply { self.tree.members(run) }
+    pins[run.program].policy = pinning.policy
+    pins[run.program].nice = spec.execution.nice
+    pins[run.program].ionice = spec.execution.ionice
+    conclude(outcome, settings, of: run.program, spec)
+    log.info(
+      "set for \(outcome.threads) threads of \(outcome.processes) processes of '\(spec.namespec)': \(text(settings))")
+  }
+
+  private func conclude(_ outcome: ThreadOutcome, _ settings: ThreadSettings, of id: ProgramID, _ spec: ProgramSpec) {
+    var touched: Set<RefusedSetting.Setting> = []
+    if settings.cpus != nil { touched.insert(.cpus) }
+    if settings.nice != nil { touched.insert(.nice) }
+    if settings.policy != nil { touched.insert(.policy) }
+    if settings.ioPriority != nil { touched.insert(.ioPriority) }
+    let refused = RefusedSetting.Setting.allCases.compactMap { setting in
+      outcome.refused[setting].map {
+        RefusedSetting(setting, requested(setting, settings, spec), error: $0, whileRunning: true)
+      }
+    }
+    pins.note(id, refused, of: touched)
+    for one in refused { say(one, of: spec) }
+  }
+
+  private func requested(_ setting: RefusedSetting.Setting, _ settings: ThreadSettings, _ spec: ProgramSpec) -> String {
+    switch setting {
+    case .cpus: settings.cpus?.list ?? ""
+    case .nice: settings.nice.map { "\($0)" } ?? ""
+    case .policy: settings.policy?.text ?? ""
+    case .ioPriority: spec.execution.ionice?.text ?? "none"
+    case .memoryPolicy: spec.execution.memoryPolicy?.text ?? ""
+    }
+  }
+
+  private func text(_ settings: ThreadSettings) -> String {
+    var parts: [String] = []
+    if let cpus = settings.cpus { parts.append("CPU \(cpus.list)") }
+    if let policy = settings.policy { parts.append("policy \(policy.text)") }
+    if let nice = settings.nice { parts.append("nice \(nice)") }
+    if settings.ioPriority != nil { parts.append("I/O priority") }
+    return parts.joined(separator: ", ")
+  }
+
+  private func ownNice() -> Int32 {
+    var nice: Int32 = 0
+    return hive_get_nice(0, &nice) == 0 ? nice : 0
+  }
+
+  private func ownPolicy() -> SchedulingPolicy {
+    var (policy, priority): (Int32, Int32) = (0, 0)
+    guard hive_get_policy(0, &policy, &priority) == 0 else { return .other }
+    return SchedulingPolicy(kernel: policy, priority: priority) ?? .other
+  }
+
+  // MARK: When the machine's CPUs change
+
+  /// From now on the kernel tells when CPUs come, go, or are taken from the container's cpuset.
+  private func watchCPUs() {
+    guard pins.watch == nil else { return }
+    let watch = CPUChangeWatch(loop: loop)
+    watch.changed = { [weak self] in
+      guard let self else { return }
+      // Quick enough a change and its opposite leave the machine as it was, but not the threads' CPUs.
+      if !self.lookAtCPUs() { self.pinAgain() }
+    }
+    pins.watch = watch
+    log.debug(
+      watch.sources.isEmpty
+        ? "nothing tells when CPUs come and go: they are looked at when a program starts, or somebody asks"
+        : "changes of the machine's CPUs are told by \(watch.sources.joined(separator: " and "))")
+  }
+
+  /// Looks whether the CPUs are what they were, and if not, moves every program that asks for some. Nothing is read as long as none does.
+  @discardableResult
+  func lookAtCPUs() -> Bool {
+    let changes = pins.view.look()
+    guard !changes.isEmpty else { return false }
+    log.info("the CPUs that may be used have changed: \(changes.joined(separator: "; "))")
+    pinAgain()
+    return true
+  }
+
+  /// The kernel takes a thread's own CPUs away when none of them is left, and (before Linux 6.2) with every change of the cpuset. A thread
+  /// that has chosen fewer of the program's CPUs for itself keeps them.
+  private func pinAgain() {
+    for run in runs.keys.sorted(by: { $0.program < $1.program }) {
+      guard let spec = core.spec(of: run.program), let pinning = core.pinning(of: run.program), pinning.choosesCPUs,
+        run == core.run(of: run.program)
+      else { continue }
+      let before = pins[run.program].cpus
+      let placement = pins.view.placement(pinning)
+      guard let own = Affinity.current(), !placement.cpus.isEmpty else { continue }
+      pins[run.program].placement = placement
+      pins[run.program].cpus = placement.cpus == own ? nil : placement.cpus
+      let target = placement.cpus
+      var settings = ThreadSettings()
+      settings.cpus = target
+      settings.keeps = { present in
+        present == target
+          || present.isSubset(of: target) && !(before.map { present == $0 || present == $0.intersection(own) } ?? false)
+      }
+      let outcome = settings.apply { self.tree.members(run) }
+      conclude(outcome, settings, of: run.program, spec)
+      explain(placement, pinning, of: spec)
+    }
+  }
+
+  // MARK: How it is
+
+  /// What was asked for and what the kernel has.
+  func pinningDocument(of id: ProgramID, pid: Int32) -> PinningDocument {
+    var document = PinningDocument()
+    guard let spec = core.spec(of: id), let pinning = core.pinning(of: id) else { return document }
+    let entry = pins.entries[id]
+    if pinning.choosesCPUs {
+      document.requested = pinning.cpus.text
+      document.threads = pinning.threads.rawValue
+      document.explanation = entry?.placement?.explanation ?? ""
+    }
+    document.isLive = core.livePin(of: id) != nil
+    document.policyRequested = pinning.policy?.text
+    document.niceRequested = spec.execution.nice
+    document.memoryPolicy = spec.execution.memoryPolicy?.text
+    document.refused = (entry?.refused ?? []).map {
+      RefusalDocument(setting: $0.setting.rawValue, requested: $0.requested, message: $0.text, remedy: $0.remedy)
+    }
+    guard pid > 0 else { return document }
+    if let cpus = Affinity.current(of: pid) {
+      document.cpus = cpus.list
+      if pinning.choosesCPUs, let placement = entry?.placement, placement.cpus == cpus {
+        document.coreClass = placement.coreClass?.rawValue
+      }
+    }
+    var (policy, priority): (Int32, Int32) = (0, 0)
+    if hive_get_policy(pid, &policy, &priority) == 0 {
+      document.policy = SchedulingPolicy(kernel: policy, priority: priority)?.text ?? "\(policy)"
+    }
+    var nice: Int32 = 0
+    if hive_get_nice(pid, &nice) == 0 { document.nice = Int(nice) }
+    return document
+  }
+
+  /// A program's document with what the kernel has.
+  func document(_ program: ProgramSnapshot, at now: Moment) -> ProgramDocument {
+    var document = ProgramDocument(program, at: now)
+    document.pinning = pinningDocument(of: program.id, pid: program.pid)
+    return document
+  }
+
+  /// What of it is worth a graph.
+  func writePinning(_ programs: [ProgramSnapshot], to page: inout PrometheusWriter) {
+    page.metric("hivesup_process_cpus", .gauge, help: "On how many CPUs the main process may run.")
+    for program in programs where program.pid > 0 {
+      guard let cpus = Affinity.current(of: program.pid) else { continue }
+      page.sample("hivesup_process_cpus", [("name", program.namespec)], cpus.count)
+    }
+    page.metric(
+      "hivesup_process_setting_refused", .gauge,
+      help: "1 for what the kernel refused of a program's CPUs and priorities: it runs without.")
+    for program in programs {
+      for refused in pins.entries[program.id]?.refused ?? [] {
+        page.sample(
+          "hivesup_process_setting_refused", [("name", program.namespec), ("setting", refused.setting.rawValue)], 1)
+      }
+    }
+    page.metric("hivesup_cpu_changes_total", .counter, help: "How often the CPUs that may be used were found changed.")
+    page.sample("hivesup_cpu_changes_total", [], pins.view.changes)
+  }
+}
+
+extension LivePin {
+  /// What a client asks for; nil: as the configuration says.
+  static func asked(_ request: PinRequest) throws(PinningProblem) -> LivePin? {
+    if request.reset { return nil }
+    var pin = LivePin()
+    if let classes = request.coreClass { pin.cpus = try CPUDemand(classes: classes) }
+    if let cpus = request.cpus { pin.cpus = try CPUDemand(cpus: cpus) }
+    if let threads = request.threads { pin.threads = try ThreadUse(threads) }
+    if let policy = request.policy { pin.policy = try SchedulingPolicy(policy) }
+    return pin
+  }
+}

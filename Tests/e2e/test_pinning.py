@@ -1,0 +1,440 @@
+"""Where programs run: masks, policies and priorities of every thread of every process, as the kernel has them. The two CPUs of the machine
+are made into two classes by hand: CPU 0 is a performance core, CPU 1 an efficiency core."""
+
+import contextlib
+import os
+import pathlib
+import re
+import signal
+import sys
+
+import pytest
+
+from lab import processes
+from lab.config import ini, program
+from lab.daemon import HIVESUP, hivesup
+from lab.waiting import until
+
+CLASSES = {"HIVE_CPU_PERFORMANCE": "0", "HIVE_CPU_EFFICIENCY": "1"}
+P, E, BOTH = {0}, {1}, {0, 1}
+SCHED_BATCH, SCHED_IDLE = os.SCHED_BATCH, os.SCHED_IDLE
+
+pytestmark = pytest.mark.skipif(
+    not BOTH <= os.sched_getaffinity(0), reason="needs CPU 0 and CPU 1")
+
+#: A tree: threads in the program itself, a child, and a grandchild in a session of its own whose parent has ended; each with threads.
+TREE = """
+import os, sys, threading, time
+def rest():
+    time.sleep(1000)
+def threads():
+    for _ in range(3):
+        threading.Thread(target=rest, daemon=True).start()
+if os.fork() == 0:
+    threads()
+    rest()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        threads()
+        with open(sys.argv[1], "w") as file:
+            file.write("up")
+        rest()
+    os._exit(0)
+os.wait()
+threads()
+rest()
+"""
+#: The program, its child, the orphan: each with three threads more.
+TREE_SIZE = (3, 12)
+
+
+@pytest.fixture
+def tree(directory):
+    """The command of a tree, and the file that says that it is complete."""
+    code = directory / "tree.py"
+    code.write_text(TREE)
+
+    def command(name):
+        return f"{sys.executable} {code} {directory}/{name}.up"
+
+    return command
+
+
+def threads(pids):
+    """{thread: the CPUs on which it may run} of these processes."""
+    found = {}
+    for pid in pids:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                with contextlib.suppress(ProcessLookupError):
+                    found[int(thread)] = os.sched_getaffinity(int(thread))
+    return found
+
+
+def members(daemon, name):
+    """The processes of one program: those that have its name in their environment."""
+    named = set(processes.with_environment("SUPERVISOR_PROCESS_NAME", name))
+    return sorted(named.intersection(processes.with_environment("E2E_MARK", daemon.mark)))
+
+
+def masks(daemon, name):
+    """The different masks of the program's threads, and how many processes and threads it has."""
+    pids = members(daemon, name)
+    found = threads(pids)
+    return {frozenset(one) for one in found.values()}, (len(pids), len(found))
+
+
+def whole_tree(daemon, name):
+    """Waits until the tree stands, and is `TREE_SIZE` large."""
+    until(lambda: (daemon.directory / f"{name}.up").exists() and masks(daemon, name)[1] == TREE_SIZE,
+          lambda: f"{name}: {masks(daemon, name)}{daemon.output()}")
+
+
+def is_on(daemon, name, cpus):
+    return masks(daemon, name) == ({frozenset(cpus)}, TREE_SIZE)
+
+
+def ctl(daemon, *words):
+    return hivesup("ctl", *words, "--socket", daemon.socket)
+
+
+def test_every_thread_of_every_program_runs_where_it_was_asked_to(make, mode, tree):
+    wanted = {
+        "performance": (dict(cpu_class="performance"), P), "efficiency": (dict(cpu_class="efficiency"), E),
+        "chain": (dict(cpu_class="low-power,efficiency"), E), "list": (dict(cpu_affinity="1,5-7"), E),
+        "one": (dict(cpu_class="performance", cpu_smt="one-per-core"), P), "anywhere": ({}, BOTH),
+        "any": (dict(cpu_class="any"), BOTH),
+    }
+    text = ini(*(program(name, tree(name), startsecs=0, **keys) for name, (keys, _) in wanted.items()))
+    with make(text, mode=mode, environment=CLASSES) as daemon:
+        for name, (_, cpus) in wanted.items():
+            daemon.wait_state(name, "RUNNING")
+            whole_tree(daemon, name)
+            assert is_on(daemon, name, cpus), (name, masks(daemon, name))
+        pinning = {name: one["pinning"] for name, one in daemon.control.programs().items()}
+        assert pinning["chain"] | {"nice": 0} == {
+            "requested": "low-power,efficiency", "live": False, "cpu_smt": "all", "cpus": "1", "class": "efficiency",
+            "explanation": "no CPU is low-power; falls to efficiency", "sched_policy_requested": None, "sched_policy": "other",
+            "nice_requested": None, "nice": 0, "numa_policy_requested": None, "refused": [],
+        }
+        assert pinning["list"]["cpus"] == "1" and "5-7" in pinning["list"]["explanation"]
+        assert pinning["anywhere"]["requested"] is None and pinning["anywhere"]["cpus"] == "0-1"
+        assert threads([daemon.pid]) == {daemon.pid: BOTH}, "hivesupd itself stays where it was"
+        metrics = daemon.control.get("/metrics").body.decode()
+        assert 'hivesup_process_cpus{name="efficiency"} 1\n' in metrics and 'hivesup_process_cpus{name="anywhere"} 2\n' in metrics
+        assert "falls to efficiency" in daemon.text()
+
+
+def test_where_cores_are_alike_nothing_is_pinned(make, mode, tree):
+    with make(program("main", tree("main"), cpu_class="low-power,efficiency", startsecs=0), mode=mode) as daemon:
+        whole_tree(daemon, "main")
+        own = os.sched_getaffinity(0)
+        assert is_on(daemon, "main", own)
+        assert "main' asks" not in daemon.text()
+
+
+def test_a_restart_keeps_the_cpus_and_what_a_person_asked_for(make, mode, tree):
+    with make(program("main", tree("main"), cpu_class="efficiency", startsecs=0), mode=mode, environment=CLASSES) as daemon:
+        whole_tree(daemon, "main")
+
+        def again():
+            (daemon.directory / "main.up").unlink()
+            assert daemon.control.post("/v1/programs/main/restart").status == 200
+            whole_tree(daemon, "main")
+
+        again()
+        assert is_on(daemon, "main", E)
+        assert daemon.control.post("/v1/programs/main/pin?class=performance").status == 200
+        assert is_on(daemon, "main", P), masks(daemon, "main")
+        again()
+        assert is_on(daemon, "main", P)
+        assert daemon.control.program("main")["pinning"]["live"] is True
+        assert daemon.control.post("/v1/programs/main/pin?reset").status == 200
+        assert is_on(daemon, "main", E)
+        assert daemon.control.program("main")["pinning"]["live"] is False
+
+
+def test_a_pin_moves_the_whole_tree_at_once_and_no_process_is_restarted(make, mode, tree):
+    with make(ini(program("main", tree("main"), startsecs=0), program("other", tree("other"), startsecs=0)), mode=mode,
+              environment=CLASSES) as daemon:
+        for name in ("main", "other"):
+            whole_tree(daemon, name)
+        before = (members(daemon, "main"))
+        for words, cpus in [(("--class", "efficiency"), E), (("--cpus", "0"), P), (("--class", "any"), BOTH), (("--cpus", "1"), E),
+                            (("--reset",), BOTH)]:
+            done = ctl(daemon, "pin", "main", *words)
+            assert (done.returncode, done.stdout) == (0, "main: pinned\n"), done
+            # The answer comes when every thread has been moved: no waiting here.
+            assert is_on(daemon, "main", cpus), (words, masks(daemon, "main"))
+        assert (members(daemon, "main")) == before
+        assert is_on(daemon, "other", BOTH)
+
+        assert ctl(daemon, "pin", "main", "--policy", "batch").returncode == 0
+        policies = {os.sched_getscheduler(thread) for thread in threads(members(daemon, "main"))}
+        assert policies == {SCHED_BATCH} and is_on(daemon, "main", BOTH)
+        # What was asked for before stays: the policy with the CPUs.
+        assert ctl(daemon, "pin", "all", "--class", "efficiency").returncode == 0
+        assert is_on(daemon, "main", E) and is_on(daemon, "other", E)
+        assert daemon.control.program("main")["pinning"]["sched_policy"] == "batch"
+
+        remark = ctl(daemon, "pin", "main", "--cpus", "7")
+        assert remark.returncode == 0 and "CPU 7 is not there or not allowed here" in remark.stderr, remark
+        assert is_on(daemon, "main", BOTH)
+
+
+def test_what_makes_no_sense_is_refused_before_anything_is_moved(make, tree):
+    with make(program("main", tree("main"), startsecs=0), environment=CLASSES) as daemon:
+        whole_tree(daemon, "main")
+        for query, status, words in [
+            ("class=fast", 400, "not a class of cores: 'fast'"), ("cpus=", 400, "is no CPU"), ("cpus=0-9999", 400, "no CPU 9999"),
+            ("policy=fifo", 400, "no priority"), ("smt=half", 400, "all or one-per-core"), ("", 400, "say where to"),
+            ("reset&class=any", 400, "stands alone"), ("class=any&cpus=1", 400, "not both"), ("klass=any", 400, "klass"),
+        ]:
+            answer = daemon.control.post(f"/v1/programs/main/pin?{query}")
+            assert (answer.status, words in answer.body.decode()) == (status, True), (query, answer.status, answer.body)
+        assert daemon.control.post("/v1/programs/nobody/pin?class=any").status == 404
+        assert is_on(daemon, "main", BOTH)
+        wrong = ctl(daemon, "pin", "main", "--class", "performance", "--cpus", "0")
+        assert wrong.returncode == 2 and "not both" in wrong.stderr
+
+
+@pytest.mark.parametrize("how", ["HUP", "POST"])
+def test_a_reload_moves_without_a_restart(make, mode, tree, how):
+    def text(**keys):
+        return program("main", tree("main"), startsecs=0, **keys)
+
+    with make(text(cpu_class="performance"), mode=mode, environment=CLASSES) as daemon:
+        whole_tree(daemon, "main")
+        before = (members(daemon, "main"))
+
+        def reload(**keys):
+            daemon.write(text(**keys))
+            if how == "HUP":
+                daemon.send(signal.SIGHUP)
+            else:
+                assert daemon.control.post("/v1/reload").json["adjusted"] == ["main"]
+
+        reload(cpu_class="efficiency", sched_policy="batch", nice=5)
+        until(lambda: is_on(daemon, "main", E), lambda: str(masks(daemon, "main")))
+        found = threads(members(daemon, "main"))
+        until(lambda: {os.sched_getscheduler(one) for one in found} == {SCHED_BATCH}, "all are batch")
+        until(lambda: {os.getpriority(os.PRIO_PROCESS, one) for one in found} == {5}, "all are nice")
+        # The configuration is the last word where it says something new, and only there.
+        assert daemon.control.post("/v1/programs/main/pin?class=performance").status == 200
+        reload(cpu_class="efficiency", sched_policy="batch", nice=6)
+        until(lambda: {os.getpriority(os.PRIO_PROCESS, one) for one in found} == {6}, "all are nicer")
+        assert is_on(daemon, "main", P)
+        reload(sched_policy="batch", nice=6)
+        until(lambda: is_on(daemon, "main", BOTH), lambda: str(masks(daemon, "main")))
+        assert (members(daemon, "main")) == before
+        assert daemon.control.program("main")["pinning"]["live"] is False
+
+
+def test_a_thread_that_comes_while_the_tree_is_moved_is_moved_too(make, mode, directory):
+    """Forks and threads without end: whoever has not been looked at is born of somebody who has, or is found in the next look."""
+    code = directory / "busy.py"
+    code.write_text(
+        "import os, threading, time\n"
+        "def work():\n"
+        "    while True:\n"
+        "        thread = threading.Thread(target=time.sleep, args=(0.02,)); thread.start()\n"
+        "        pid = os.fork()\n"
+        "        if pid == 0:\n            time.sleep(0.03); os._exit(0)\n"
+        "        os.waitpid(pid, 0)\n"
+        "for _ in range(3): threading.Thread(target=work).start()\n")
+    with make(program("main", f"{sys.executable} {code}", startsecs=0), mode=mode, environment=CLASSES) as daemon:
+        until(lambda: masks(daemon, "main")[1][1] > 5, "it is busy")
+        for round in range(6):
+            cpus, name = [(P, "performance"), (E, "efficiency")][round % 2]
+            assert daemon.control.post(f"/v1/programs/main/pin?class={name}").status == 200
+            found = masks(daemon, "main")
+            assert found[0] == {frozenset(cpus)}, found
+            assert found[1][1] > 3
+
+
+def without_nice():
+    """The prefix that takes CAP_SYS_NICE away. An ordinary user has none."""
+    return [] if os.geteuid() else ["setpriv", "--bounding-set", "-sys_nice", "--inh-caps", "-sys_nice", "--"]
+
+
+def test_what_the_kernel_refuses_keeps_nothing_from_starting(make, directory, tree):
+    """Pinning one's own processes is allowed to everybody; going before others is not."""
+    daemon = make(ini(
+        program("eager", tree("eager"), startsecs=0, nice=-5, cpu_class="efficiency", sched_policy="batch"),
+        program("first", tree("first"), startsecs=0, sched_policy="fifo:10", cpu_class="performance"),
+    ), environment=CLASSES)
+    daemon.command = [*without_nice(), HIVESUP, "run", "-c", str(daemon.config)]
+    with daemon:
+        for name, cpus in [("eager", E), ("first", P)]:
+            daemon.wait_state(name, "RUNNING")
+            whole_tree(daemon, name)
+            assert is_on(daemon, name, cpus)
+        eager, first = (daemon.control.program(name)["pinning"] for name in ("eager", "first"))
+        assert (eager["nice"], eager["nice_requested"], eager["sched_policy"]) == (0, -5, "batch")
+        assert (first["sched_policy"], first["sched_policy_requested"]) == ("other", "fifo:10")
+        assert [(one["setting"], one["requested"]) for one in eager["refused"]] == [("nice", "-5")]
+        assert eager["refused"][0]["message"] == "cannot set nice=-5: Permission denied"
+        assert "CAP_SYS_NICE" in eager["refused"][0]["remedy"] and "CAP_SYS_NICE" in first["refused"][0]["remedy"]
+        metrics = daemon.control.get("/metrics").body.decode()
+        assert 'hivesup_process_setting_refused{name="eager",setting="nice"} 1\n' in metrics
+        assert 'hivesup_process_setting_refused{name="first",setting="sched_policy"} 1\n' in metrics
+
+        for _ in range(3):
+            assert daemon.control.post("/v1/programs/all/restart").status == 200
+        assert len(re.findall(r"'eager' runs without: cannot set nice=-5", daemon.text())) == 1, daemon.text()
+        assert len(re.findall(r"'first' runs without: cannot set sched_policy=fifo:10", daemon.text())) == 1
+
+        # Live, too: told at once, and the rest is done.
+        refused = ctl(daemon, "pin", "eager", "--class", "performance", "--policy", "rr:1")
+        assert refused.returncode == 0 and "cannot set sched_policy=rr:1: Operation not permitted" in refused.stderr, refused
+        until(lambda: masks(daemon, "eager") == ({frozenset(P)}, TREE_SIZE), lambda: str(masks(daemon, "eager")))
+        assert ctl(daemon, "pin", "eager", "--reset").stderr == "hivesup: eager: cannot set nice=-5: Permission denied; what would allow it: " \
+            + eager["refused"][0]["remedy"] + "\n"
+
+
+def test_doctor_tells_what_is_refused():
+    found = hivesup("doctor", "--json").stdout
+    for feature in ("affinity", "nice", "sched-policy", "numa-policy", "cpu-changes"):
+        assert f'"feature":"{feature}"' in found
+
+
+def test_priorities_are_the_kernels(make, mode, tree):
+    with make(ini(
+        program("batch", tree("batch"), startsecs=0, sched_policy="batch", nice=7, ionice="best-effort:6"),
+        program("idle", tree("idle"), startsecs=0, sched_policy="idle", ionice="idle"),
+        program("memory", tree("memory"), startsecs=0, numa_policy="bind:0"),
+    ), mode=mode) as daemon:
+        for name, policy, nice in [("batch", SCHED_BATCH, 7), ("idle", SCHED_IDLE, 0), ("memory", os.SCHED_OTHER, 0)]:
+            whole_tree(daemon, name)
+            for thread in threads(members(daemon, name)):
+                assert os.sched_getscheduler(thread) == policy
+                assert os.getpriority(os.PRIO_PROCESS, thread) == nice
+        memory = daemon.control.program("memory")["pinning"]
+        maps = pathlib.Path(f"/proc/{daemon.host_pid('memory')}/numa_maps")
+        if memory["refused"]:
+            assert "numa_policy" in memory["refused"][0]["setting"]
+        elif maps.exists():
+            assert "bind:0" in maps.read_text(), "the policy of the program's own memory"
+
+
+# --- the machine changes -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cpuset():
+    """A cpuset of cgroup v1 or v2 for the daemon, which the test widens and narrows."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: making a cpuset")
+    name = f"hivesup-e2e-{os.getpid()}"
+    old, new = pathlib.Path("/sys/fs/cgroup/cpuset") / name, pathlib.Path("/sys/fs/cgroup") / name
+    try:
+        path = old if old.parent.is_dir() else new
+        path.mkdir()
+        if path is old:
+            (path / "cpuset.mems").write_text((old.parent / "cpuset.mems").read_text())
+        (path / "cpuset.cpus").write_text("0-1")
+    except OSError as error:
+        pytest.skip(f"needs a cpuset controller that may be used here: {error}")
+    yield path
+    # The last processes may still be on their way out.
+    until(lambda: not (path / "cgroup.procs").read_text().strip(), "the cpuset is empty")
+    path.rmdir()
+
+
+def test_a_changed_cpuset_is_noticed_without_being_asked(make, mode, tree, cpuset):
+    daemon = make(ini(
+        program("fast", tree("fast"), startsecs=0, cpu_class="performance"),
+        program("slow", tree("slow"), startsecs=0, cpu_class="efficiency"),
+        program("anywhere", tree("anywhere"), startsecs=0),
+    ), mode=mode, environment=CLASSES)
+    daemon.command = ["sh", "-c", f'echo 0 >{cpuset}/cgroup.procs; exec "$@"', "sh", HIVESUP, "run", "-c", str(daemon.config)]
+    names = ("fast", "slow", "anywhere")
+    with daemon:
+        for name in names:
+            whole_tree(daemon, name)
+
+        def are_on(*cpus):
+            # Nobody asks the daemon anything meanwhile: only the kernel can have told it.
+            until(lambda: [masks(daemon, name)[0] for name in names] == [{frozenset(one)} for one in cpus],
+                  lambda: f"{cpus}: {[masks(daemon, name) for name in names]}{daemon.output()}")
+
+        are_on(P, E, BOTH)
+        for _ in range(2):
+            (cpuset / "cpuset.cpus").write_text("1")
+            are_on(E, E, E)
+            (cpuset / "cpuset.cpus").write_text("0")
+            are_on(P, P, P)
+            (cpuset / "cpuset.cpus").write_text("0-1")
+            are_on(P, E, BOTH)
+        (cpuset / "cpuset.cpus").write_text("1")
+        are_on(E, E, E)
+        fast = daemon.control.program("fast")["pinning"]
+        assert (fast["cpus"], fast["class"]) == ("1", "efficiency")
+        assert fast["explanation"] == "performance CPU 0 is not allowed here; falls to efficiency"
+        assert "the CPUs that may be used have changed" in daemon.text()
+        (cpuset / "cpuset.cpus").write_text("0-1")
+        are_on(P, E, BOTH)
+
+
+def test_a_narrow_cpuset_at_the_start_falls_to_the_next_class(make, tree, cpuset):
+    (cpuset / "cpuset.cpus").write_text("1")
+    daemon = make(program("fast", tree("fast"), startsecs=0, cpu_class="performance"), environment=CLASSES)
+    daemon.command = ["sh", "-c", f'echo 0 >{cpuset}/cgroup.procs; exec "$@"', "sh", HIVESUP, "run", "-c", str(daemon.config)]
+    with daemon:
+        whole_tree(daemon, "fast")
+        assert is_on(daemon, "fast", E)
+        assert "performance CPU 0 is not allowed here; falls to efficiency" in daemon.control.program("fast")["pinning"]["explanation"]
+
+
+def test_a_cpu_event_puts_back_what_the_kernel_took_away(make, mode, tree):
+    """A CPU that goes offline takes a thread's CPUs away for good. Here somebody else does, and the kernel only reports a CPU's event."""
+    event = pathlib.Path("/sys/devices/system/cpu/cpu1/uevent")
+    if os.geteuid() != 0 or not os.access(event, os.W_OK):
+        pytest.skip("needs root: sending a uevent")
+    with make(program("main", tree("main"), startsecs=0, cpu_class="efficiency"), mode=mode, environment=CLASSES) as daemon:
+        whole_tree(daemon, "main")
+        for thread in threads(members(daemon, "main")):
+            os.sched_setaffinity(thread, BOTH)
+        event.write_text("change")
+        until(lambda: is_on(daemon, "main", E), lambda: f"{masks(daemon, 'main')}{daemon.output()}")
+        # Other devices' events wake nobody: fifty of them cost fewer wake-ups than there are.
+        def wakeups():
+            return int(re.search(r"hivesup_loop_wakeups_total (\d+)", daemon.control.get("/metrics").body.decode())[1])
+
+        before = wakeups()
+        for _ in range(50):
+            pathlib.Path("/sys/class/net/lo/uevent").write_text("change")
+        assert wakeups() - before < 20
+
+
+def test_a_program_that_chose_fewer_cpus_for_itself_keeps_them(make, mode, directory, tree):
+    event = pathlib.Path("/sys/devices/system/cpu/cpu1/uevent")
+    if os.geteuid() != 0 or not os.access(event, os.W_OK):
+        pytest.skip("needs root: sending a uevent")
+    text = ini(program("main", tree("main"), startsecs=0, cpu_affinity="0,1"),
+               program("other", tree("other"), startsecs=0, cpu_class="efficiency"))
+    with make(text, mode=mode, environment=CLASSES) as daemon:
+        for name in ("main", "other"):
+            whole_tree(daemon, name)
+        first, second, *_ = sorted(threads(members(daemon, "main")))
+        os.sched_setaffinity(first, E)
+        for thread in threads(members(daemon, "other")):
+            os.sched_setaffinity(thread, BOTH)
+        event.write_text("change")
+        until(lambda: is_on(daemon, "other", E), "the event has been handled")
+        assert os.sched_getaffinity(first) == E and os.sched_getaffinity(second) == BOTH
+        # A person's word counts for all.
+        assert daemon.control.post("/v1/programs/main/pin?cpus=0-1").status == 200
+        assert is_on(daemon, "main", BOTH)
+
+
+@pytest.mark.parametrize("value, words", [
+    ("0-x", "HIVE_CPU_EFFICIENCY"), ("7000", "this machine has no CPU 7000"), ("0", "is in HIVE_CPU_PERFORMANCE too"),
+])
+def test_overrides_that_cannot_be_used_are_told_and_left_out(make, tree, value, words):
+    environment = CLASSES | {"HIVE_CPU_EFFICIENCY": value}
+    with make(program("main", tree("main"), startsecs=0, cpu_class="efficiency"), environment=environment) as daemon:
+        whole_tree(daemon, "main")
+        assert words in daemon.text()
+        assert is_on(daemon, "main", os.sched_getaffinity(0))
