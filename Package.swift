@@ -88,10 +88,11 @@ let package = Package(
       swiftSettings: staticExecutableSwift, linkerSettings: staticExecutable),
 
     // What people type.
+    .target(name: "CommandOutput", swiftSettings: bare),
     .target(
       name: "HivesupCommand",
       dependencies: [
-        "SupervisorCore", "SupervisorConfig", "ControlProtocol", "CPUTopology",
+        "SupervisorCore", "SupervisorConfig", "ControlProtocol", "CPUTopology", "CommandOutput",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
@@ -103,7 +104,6 @@ let package = Package(
       name: "HivesupCommandTests", dependencies: ["HivesupCommand", "ControlProtocol"], swiftSettings: strict),
 
     // What people type on the host: the containers, over the command lines of docker and compose.
-    .target(name: "CommandOutput", swiftSettings: bare),
     .target(
       name: "HiveCommand",
       dependencies: [

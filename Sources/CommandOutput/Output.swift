@@ -12,8 +12,8 @@ package enum Output {
 
   /// A line for people on standard error, with the command's name in front.
   package static func error(_ text: String, from command: String) {
-    let named = text.hasPrefix("\(command):") || text.hasPrefix("Error:") ? text : "\(command): \(text)"
-    note(named)
+    let isNamed = ["\(command):", "\(command) ", "Error:"].contains(where: text.hasPrefix)
+    note(isNamed ? text : "\(command): \(text)")
   }
 
   /// A line for people on standard error.

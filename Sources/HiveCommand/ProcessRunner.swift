@@ -1,5 +1,6 @@
 // Running docker and compose: what they say is collected or read line by line; or this process becomes them.
 
+import CommandOutput
 @preconcurrency import Glibc
 import Subprocess
 
@@ -85,11 +86,7 @@ struct ProcessRunner: Sendable {
     execvp(invocation.program, &words)
     let reason = errno
     for word in words { free(word) }
-    throw reason == ENOENT ? .notFound : .other(errorText(of: reason))
-  }
-
-  private static func errorText(of number: Int32) -> String {
-    strerror(number).map { String(cString: $0) } ?? "error \(number)"
+    throw reason == ENOENT ? .notFound : .other(errorText(reason))
   }
 
   private static func collect(_ invocation: Invocation) async throws -> Outcome {
@@ -134,29 +131,4 @@ struct ProcessRunner: Sendable {
     if let last = bytes.lastIndex(of: 0x0D) { bytes = bytes[(last + 1)...] }
     return String(decoding: bytes, as: UTF8.self)
   }
-}
-
-/// Cuts a stream into lines. What has no end after a mebibyte is a line of its own: memory is bounded whatever comes.
-struct LineSplitter {
-  private var held: [UInt8] = []
-
-  /// The lines that are complete now, without their ends.
-  mutating func take(_ bytes: [UInt8]) -> [[UInt8]] {
-    var lines: [[UInt8]] = []
-    for part in bytes.split(separator: 0x0A, omittingEmptySubsequences: false).enumerated() {
-      if part.offset > 0 {
-        lines.append(held)
-        held = []
-      }
-      held += part.element
-    }
-    if held.count > 1 << 20 {
-      lines.append(held)
-      held = []
-    }
-    return lines
-  }
-
-  /// What has no end yet.
-  var rest: [UInt8]? { held.isEmpty ? nil : held }
 }

@@ -146,25 +146,3 @@ struct Events: ParsableCommand {
     }
   }
 }
-
-/// Cuts a stream into lines. What has no end after a mebibyte is a line of its own: memory is bounded whatever the daemon sends.
-struct LineSplitter {
-  private var rest: [UInt8] = []
-
-  /// The lines that are complete now, without their ends.
-  mutating func take(_ bytes: [UInt8]) -> [[UInt8]] {
-    var lines: [[UInt8]] = []
-    for part in bytes.split(separator: 0x0A, omittingEmptySubsequences: false).enumerated() {
-      if part.offset > 0 {
-        lines.append(rest)
-        rest = []
-      }
-      rest += part.element
-    }
-    if rest.count > 1 << 20 {
-      lines.append(rest)
-      rest = []
-    }
-    return lines
-  }
-}

@@ -1,5 +1,6 @@
 // How a program's status reads: supervisorctl's lines for programs, a table for people, and which programs count as down.
 
+import CommandOutput
 import ControlProtocol
 @preconcurrency import Glibc
 
@@ -34,13 +35,7 @@ enum StatusText {
   }
 
   /// `1 day, 2:03:04`, as Python writes a timedelta.
-  static func uptime(_ seconds: Double) -> String {
-    let whole = seconds.isFinite ? Int(min(max(seconds, 0), 1e12)) : 0
-    let days = whole / 86_400
-    func pad(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
-    let clock = "\(whole % 86_400 / 3600):\(pad(whole % 3600 / 60)):\(pad(whole % 60))"
-    return days == 0 ? clock : "\(days) \(days == 1 ? "day" : "days"), \(clock)"
-  }
+  static func uptime(_ seconds: Double) -> String { uptimeText(seconds) }
 
   /// `%b %d %I:%M %p` in local time, always in English: it is read by programs.
   static func localTime(_ time: Timestamp) -> String {

@@ -1,5 +1,6 @@
 // From what docker, compose and hivesup answer to values.
 
+import CommandOutput
 import ControlProtocol
 import Testing
 
