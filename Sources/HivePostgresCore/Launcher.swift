@@ -95,7 +95,11 @@ public struct Launcher {
   private func environment() -> [String: String] {
     var environment = workspace.environment
     let inherited = ProcessEnvironment.current
-    if let socket = notifySocket(inherited) { environment["NOTIFY_SOCKET"] = socket }
+    if let socket = Launcher.notifySocket(
+      inherited, features: installation.features, hasSupervisor: settings.controlSocket != nil)
+    {
+      environment["NOTIFY_SOCKET"] = socket
+    }
     // Under memory pressure a backend shall die, not the postmaster: raising one's own value is allowed to everyone (proc(5)).
     environment["PG_OOM_ADJUST_FILE"] = inherited["PG_OOM_ADJUST_FILE"] ?? "/proc/self/oom_score_adj"
     let current =
@@ -106,9 +110,11 @@ public struct Launcher {
 
   /// A server that was built with sd_notify says READY to whoever started it. hivesupd names its own socket, an abstract one, to
   /// programs with `ready=notify` only; a path that comes through it is the container engine's, and not the server's to talk to.
-  func notifySocket(_ inherited: [String: String]) -> String? {
-    guard installation.features.systemd, let socket = inherited["NOTIFY_SOCKET"] else { return nil }
-    return socket.hasPrefix("@") || settings.controlSocket == nil ? socket : nil
+  static func notifySocket(
+    _ inherited: [String: String], features: PostgresInstallation.Features, hasSupervisor: Bool
+  ) -> String? {
+    guard features.systemd, let socket = inherited["NOTIFY_SOCKET"] else { return nil }
+    return socket.hasPrefix("@") || !hasSupervisor ? socket : nil
   }
 
   private func become(_ arguments: [String], _ environment: [String: String], _ lock: VolumeLock) -> Failure {

@@ -30,7 +30,11 @@ public struct ServiceUser: Equatable, Sendable {
   /// The caller.
   static func current() -> ServiceUser {
     let id = geteuid()
-    if let user = lookUp(id: id) { return user }
+    if var user = lookUp(id: id) {
+      // `--user 1000:0`: the group that we have, not the one of /etc/passwd.
+      user.group = getegid()
+      return user
+    }
     // A name that nobody has: whoever had it would be let in as this user by `peer`.
     var name = "uid\(id)"
     while getpwnam(name) != nil { name += "_" }

@@ -143,6 +143,22 @@ import Testing
     #expect(Durability.isAtLeast58(release) == isNew)
   }
 
+  /// hivesupd's socket is abstract, and named with ready=notify only; a path that comes through it is the container engine's.
+  @Test func onlyHivesupdsSocketIsTheServersToTalkTo() {
+    let (with, without) = (
+      PostgresInstallation.Features(configure: "--with-systemd"), PostgresInstallation.Features(configure: "")
+    )
+    for (socket, supervised, expected) in [
+      ("@hivesup", true, "@hivesup"), ("/run/notify.sock", true, nil), ("/run/notify.sock", false, "/run/notify.sock"),
+      (nil, true, nil),
+    ] as [(String?, Bool, String?)] {
+      var environment: [String: String] = [:]
+      environment["NOTIFY_SOCKET"] = socket
+      #expect(Launcher.notifySocket(environment, features: with, hasSupervisor: supervised) == expected)
+      #expect(Launcher.notifySocket(environment, features: without, hasSupervisor: supervised) == nil)
+    }
+  }
+
   @Test func featuresOfABuild() {
     let debian = PostgresInstallation.Features(
       configure:

@@ -57,18 +57,33 @@ enum Harness {
   static let ports = PortCounter()
 }
 
-/// Ports that no two tests share.
+/// Ports that no two tests share and nobody else has: below those that the kernel gives to outgoing connections.
 final class PortCounter: @unchecked Sendable {
   private var lock = pthread_mutex_t()
-  private var last = 20000 + Int(getpid()) % 20000
+  private var last = 20000 + Int(getpid()) % 11000
 
   init() { pthread_mutex_init(&lock, nil) }
 
   func next() -> Int {
     pthread_mutex_lock(&lock)
     defer { pthread_mutex_unlock(&lock) }
-    last += 1
+    repeat { last = last >= 32000 ? 20000 : last + 1 } while !PortCounter.isFree(last)
     return last
+  }
+
+  private static func isFree(_ port: Int) -> Bool {
+    let fd = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    guard fd >= 0 else { return true }
+    defer { close(fd) }
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = in_port_t(port).bigEndian
+    address.sin_addr.s_addr = in_addr_t(INADDR_LOOPBACK).bigEndian
+    return withUnsafePointer(to: &address) { pointer in
+      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        bind(fd, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
+      }
+    }
   }
 }
 

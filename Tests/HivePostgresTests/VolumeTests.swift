@@ -93,48 +93,48 @@ struct VolumeTests {
     #expect(made.ending == .exited(0), "\(made.output)")
   }
 
-  @Test(.enabled(if: canBeOthers, needsRoot), arguments: ["", "MAJOR/docker", "pgdata", "data"])
-  func theOfficialImagesClusterIsAdoptedByRootOrByItsOwner(_ layout: String) throws {
+  @Test(
+    .enabled(if: canBeOthers, needsRoot),
+    arguments: [("", "root"), ("", "owner"), ("", "own"), ("MAJOR/docker", "own"), ("pgdata", "own"), ("data", "root")])
+  func theOfficialImagesClusterIsAdoptedByRootOrByItsOwner(_ layout: String, _ starter: String) throws {
     let place = layout.replacingMajor(VolumeTests.version(Harness.bindir ?? "") ?? 0)
-    for starter in ["root", "owner", "own"] {
-      let sandbox = try foreignVolume(place, owner: VolumeTests.theirs)
-      try FileSystem.makeDirectories(sandbox.run, mode: 0o777)
-      chmod(sandbox.run, 0o777)
-      switch starter {
-      case "root": break
-      case "owner": sandbox.user = VolumeTests.theirs
-      default:
-        // Another user: refused with nothing changed, and well after `own`.
-        sandbox.user = VolumeTests.ours
-        let before = try sandbox.fingerprint()
-        let refused = try sandbox.hive("init")
-        #expect(refused.ending == .exited(73), "\(refused.output)")
-        #expect(refused.output.contains("belongs to user 45999, and this is user 45001"), "\(refused.output)")
-        #expect(try sandbox.fingerprint() == before)
-        sandbox.user = nil
-        #expect(try sandbox.hive("own 45001:0").ending == .exited(0))
-        sandbox.user = VolumeTests.ours
-      }
-      let adopted = try sandbox.hive("init")
-      #expect(adopted.ending == .exited(0), "\(starter): \(adopted.output)")
-      #expect(adopted.output.contains("superuser claude"), "\(adopted.output)")
-      let directory = place.isEmpty ? sandbox.volume : "\(sandbox.volume)/\(place)"
-      let server = try sandbox.start("exec")
-      let migrated = try sandbox.hive("migrate")
-      #expect(migrated.ending == .exited(0), "\(migrated.output) \(server.output())")
-      #expect(
-        try sandbox.sql(
-          "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'shop'", user: "claude") == "shopkeeper")
-      #expect(try sandbox.sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'claude'", user: "claude") == "t")
-      #expect(try sandbox.sql("SELECT count(*) FROM genie_sessions", user: "hive", database: "hive_genie") == "0")
-      #expect(
-        try sandbox.sql("SELECT setting FROM pg_settings WHERE name = 'data_directory'", user: "claude") == directory)
-      #expect(sandbox.stop(server) == .exited(0), "\(server.output())")
-      // Their own files are where they were; ours are read instead.
-      #expect(try FileSystem.readText(directory + "/pg_hba.conf")?.contains("trust") == true)
-      let again = try sandbox.hive("init")
-      #expect(again.ending == .exited(0) && again.output.contains("has the cluster"), "\(again.output)")
+    let sandbox = try foreignVolume(place, owner: VolumeTests.theirs)
+    try FileSystem.makeDirectories(sandbox.run, mode: 0o777)
+    chmod(sandbox.run, 0o777)
+    switch starter {
+    case "root": break
+    case "owner": sandbox.user = VolumeTests.theirs
+    default:
+      // Another user: refused with nothing changed, and well after `own`.
+      sandbox.user = VolumeTests.ours
+      let before = try sandbox.fingerprint()
+      let refused = try sandbox.hive("init")
+      #expect(refused.ending == .exited(73), "\(refused.output)")
+      #expect(refused.output.contains("belongs to user 45999, and this is user 45001"), "\(refused.output)")
+      #expect(try sandbox.fingerprint() == before)
+      sandbox.user = nil
+      #expect(try sandbox.hive("own 45001:0").ending == .exited(0))
+      sandbox.user = VolumeTests.ours
     }
+    let adopted = try sandbox.hive("init")
+    #expect(adopted.ending == .exited(0), "\(starter): \(adopted.output)")
+    #expect(adopted.output.contains("superuser claude"), "\(adopted.output)")
+    let directory = place.isEmpty ? sandbox.volume : "\(sandbox.volume)/\(place)"
+    let server = try sandbox.start("exec")
+    let migrated = try sandbox.hive("migrate")
+    #expect(migrated.ending == .exited(0), "\(migrated.output) \(server.output())")
+    #expect(
+      try sandbox.sql(
+        "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'shop'", user: "claude") == "shopkeeper")
+    #expect(try sandbox.sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'claude'", user: "claude") == "t")
+    #expect(try sandbox.sql("SELECT count(*) FROM genie_sessions", user: "hive", database: "hive_genie") == "0")
+    #expect(
+      try sandbox.sql("SELECT setting FROM pg_settings WHERE name = 'data_directory'", user: "claude") == directory)
+    #expect(sandbox.stop(server) == .exited(0), "\(server.output())")
+    // Their own files are where they were; ours are read instead.
+    #expect(try FileSystem.readText(directory + "/pg_hba.conf")?.contains("trust") == true)
+    let again = try sandbox.hive("init")
+    #expect(again.ending == .exited(0) && again.output.contains("has the cluster"), "\(again.output)")
   }
 
   @Test(.enabled(if: canBeOthers, needsRoot)) func ownLeavesForeignFilesAlone() throws {
