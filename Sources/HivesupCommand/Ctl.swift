@@ -63,7 +63,7 @@ struct Status: ParsableCommand {
       if !all.isEmpty { Output.line(all.joined(separator: "\n")) }
     }
     if !unknown.isEmpty { throw ExitCode(ExitStatusCode.unknown) }
-    if shown.contains(where: StatusText.isDown) { throw ExitCode(ExitStatusCode.down) }
+    if shown.contains(where: { StatusText.isDown($0, isNamed: !names.isEmpty) }) { throw ExitCode(ExitStatusCode.down) }
   }
 }
 

@@ -50,14 +50,15 @@ enum StatusText {
   }
 
   /// Whether the program counts as down for the exit status: supervisord's stopped states, but not a oneshot that has done its work,
-  /// one that still waits for others, a scheduled program between two runs, nor one that nobody has started yet (`autostart=false`).
-  static func isDown(_ program: ProgramDocument) -> Bool {
+  /// one that still waits for others, a scheduled program between two runs, nor one that nobody has started yet (`autostart=false`), unless
+  /// it was asked for by its name.
+  static func isDown(_ program: ProgramDocument, isNamed: Bool = false) -> Bool {
     switch program.state {
     case "FATAL", "UNKNOWN": return true
     case "EXITED": return !program.completed
     case "STOPPED":
       let waits = !program.waitingFor.isEmpty || program.nextStartAt != nil
-      let isUntouched = program.startedAt == nil && program.stoppedAt == nil
+      let isUntouched = !isNamed && program.startedAt == nil && program.stoppedAt == nil
       return !waits && !isUntouched && !(program.type != "service" && program.completed)
     default: return false
     }

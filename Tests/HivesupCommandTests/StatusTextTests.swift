@@ -64,12 +64,11 @@ import Testing
           $0.completed = true
           $0.stoppedAt = Sample.now
         }))
-    #expect(
-      !StatusText.isDown(
-        Sample.program("x", "STOPPED") {
-          $0.startedAt = nil
-          $0.stoppedAt = nil
-        }))
+    let untouched = Sample.program("x", "STOPPED") {
+      $0.startedAt = nil
+      $0.stoppedAt = nil
+    }
+    #expect(!StatusText.isDown(untouched) && StatusText.isDown(untouched, isNamed: true))
   }
 
   @Test func namesAreSupervisords() {

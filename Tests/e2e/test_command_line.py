@@ -32,6 +32,10 @@ def test_status_lines_are_supervisorctls_and_0_means_all_up(make, mode):
 def test_status_3_when_something_is_down_and_4_when_it_is_unknown(make, mode):
     with make(ini(program("up", "/bin/sleep 1000", startsecs=0), program("down", "/bin/sleep 1000", autostart=False)), mode=mode) as daemon:
         daemon.wait_state("up", "RUNNING")
+        # Nobody has started it yet: that counts for who asks for it, and not for who asks how things are.
+        assert ctl(daemon, "status").returncode == 0
+        assert ctl(daemon, "status", "down").returncode == 3
+        assert ctl(daemon, "start", "down").returncode == 0 and ctl(daemon, "stop", "down").returncode == 0
         assert ctl(daemon, "status").returncode == 3
         assert ctl(daemon, "status", "up").returncode == 0
         done = ctl(daemon, "status", "nobody")
