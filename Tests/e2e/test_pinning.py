@@ -1,7 +1,5 @@
-"""Where programs run: masks, policies and priorities of every thread of every process, as the kernel has them. The two CPUs of the machine
-are made into two classes by hand: CPU 0 is a performance core, CPU 1 an efficiency core."""
+"""Where programs run: masks, policies and priorities of every thread of every process, as the kernel has them."""
 
-import contextlib
 import os
 import pathlib
 import re
@@ -11,16 +9,14 @@ import sys
 import pytest
 
 from lab import processes
+from lab.affinity import BOTH, CLASSES, E, HAS_BOTH, P, threads
 from lab.config import ini, program
 from lab.daemon import HIVESUP, hivesup
 from lab.waiting import until
 
-CLASSES = {"HIVE_CPU_PERFORMANCE": "0", "HIVE_CPU_EFFICIENCY": "1"}
-P, E, BOTH = {0}, {1}, {0, 1}
 SCHED_BATCH, SCHED_IDLE = os.SCHED_BATCH, os.SCHED_IDLE
 
-pytestmark = pytest.mark.skipif(
-    not BOTH <= os.sched_getaffinity(0), reason="needs CPU 0 and CPU 1")
+pytestmark = pytest.mark.skipif(not HAS_BOTH, reason="needs CPU 0 and CPU 1")
 
 #: A tree: threads in the program itself, a child, and a grandchild in a session of its own whose parent has ended; each with threads.
 TREE = """
@@ -59,17 +55,6 @@ def tree(directory):
         return f"{sys.executable} {code} {directory}/{name}.up"
 
     return command
-
-
-def threads(pids):
-    """{thread: the CPUs on which it may run} of these processes."""
-    found = {}
-    for pid in pids:
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            for thread in os.listdir(f"/proc/{pid}/task"):
-                with contextlib.suppress(ProcessLookupError):
-                    found[int(thread)] = os.sched_getaffinity(int(thread))
-    return found
 
 
 def members(daemon, name):
