@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -45,6 +46,21 @@ int hive_get_nice(pid_t thread, int *nice) {
 
 int hive_set_io_priority(pid_t thread, int priority) {
   return syscall(SYS_ioprio_set, 1, thread, priority) == 0 ? 0 : errno;
+}
+
+#ifdef SYS_setresuid32
+#define HIVE_SETRESUID SYS_setresuid32
+#else
+#define HIVE_SETRESUID SYS_setresuid
+#endif
+
+int hive_enter_user(uid_t uid) { return syscall(HIVE_SETRESUID, -1, uid, -1) == 0 ? 0 : errno; }
+
+void hive_leave_user(void) {
+  syscall(HIVE_SETRESUID, -1, 0, -1);
+  // A change of the effective id makes a process undumpable, and its /proc files root's (proc_pid(5)): they are root's anyway, but
+  // the flag would stay.
+  prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 }
 
 int hive_probe_memory_policy(void) {

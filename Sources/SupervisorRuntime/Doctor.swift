@@ -206,11 +206,13 @@ public struct Doctor {
         outcome(affinity, "programs can be pinned; this container has \(cpus) CPUs"),
         remedy: "a seccomp profile that allows sched_setaffinity", fallback: "programs run where the kernel likes"),
       DoctorFinding(
-        "affinity-of-others", Capabilities.has("sys_nice", capabilities), .useful,
+        "affinity-of-others", Capabilities.has("sys_nice", capabilities) || changesUsers, .useful,
         Capabilities.has("sys_nice", capabilities)
-          ? "running programs of any user can be pinned anew" : "CAP_SYS_NICE is missing",
+          ? "running programs of any user can be pinned anew"
+          : changesUsers
+            ? "running programs are pinned anew as their users" : "CAP_SYS_NICE and CAP_SETUID are missing",
         remedy: "docker run --cap-add SYS_NICE",
-        fallback: "only programs of the supervisor's own user, and at their start"),
+        fallback: "only programs of the supervisor's own user, and all at their start"),
       DoctorFinding(
         "no-new-privileges", noNewPrivileges >= 0, .useful,
         noNewPrivileges == 1 ? "already set for the whole container" : "can be set for each program",

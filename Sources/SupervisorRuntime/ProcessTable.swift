@@ -71,6 +71,17 @@ public struct ProcessTable: Sendable {
     return result
   }
 
+  /// The effective user id of a process or thread; nil when it has gone.
+  public func user(of pid: Int32) -> UInt32? {
+    guard let bytes = contents("\(root)/\(pid)/status") else { return nil }
+    for line in bytes.split(separator: 0x0A) where line.starts(with: Array("Uid:".utf8)) {
+      // Real, effective, saved, file system (proc_pid_status(5)).
+      let ids = line.dropFirst(4).split(whereSeparator: { $0 == 0x09 || $0 == 0x20 })
+      return ids.count > 1 ? decimalNumber(ids[1]).flatMap { UInt32(exactly: $0) } : nil
+    }
+    return nil
+  }
+
   /// The ids of a process's threads; empty when it has gone.
   public func threads(of pid: Int32) -> [Int32] { numbers(in: "\(root)/\(pid)/task") }
 

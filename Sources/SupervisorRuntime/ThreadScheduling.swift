@@ -49,7 +49,7 @@ extension ThreadSettings {
         processes.insert(process.pid)
         for thread in table.threads(of: process.pid) where threads.insert(thread).inserted {
           isComplete = false
-          set(thread, &outcome)
+          set(thread, table, &outcome)
         }
       }
       if isComplete { break }
@@ -59,11 +59,24 @@ extension ThreadSettings {
     return outcome
   }
 
-  private func set(_ thread: Int32, _ outcome: inout ThreadOutcome) {
-    func note(_ setting: RefusedSetting.Setting, _ error: Int32) {
-      // ESRCH: it has ended.
-      if error != 0 && error != ESRCH && outcome.refused[setting] == nil { outcome.refused[setting] = error }
+  private func set(_ thread: Int32, _ table: ProcessTable, _ outcome: inout ThreadOutcome) {
+    var refused = set(thread)
+    // Root without CAP_SYS_NICE (Docker's default) may not change another user's threads, and that user may.
+    if refused.values.contains(EPERM), geteuid() == 0, let user = table.user(of: thread), user != 0,
+      hive_enter_user(user) == 0
+    {
+      refused = set(thread)
+      hive_leave_user()
     }
+    for (setting, error) in refused where error != ESRCH && outcome.refused[setting] == nil {
+      outcome.refused[setting] = error
+    }
+  }
+
+  /// The errnos of what could not be set; ESRCH: the thread has ended.
+  private func set(_ thread: Int32) -> [RefusedSetting.Setting: Int32] {
+    var refused: [RefusedSetting.Setting: Int32] = [:]
+    func note(_ setting: RefusedSetting.Setting, _ error: Int32) { if error != 0 { refused[setting] = error } }
     if let cpus, keeps.map({ keeps in !(Affinity.current(of: thread).map(keeps) ?? false) }) ?? true {
       note(.cpus, Affinity.set(cpus, of: thread))
     }
@@ -73,5 +86,6 @@ extension ThreadSettings {
       note(.policy, hive_set_policy(thread, number, priority))
     }
     if let ioPriority { note(.ioPriority, hive_set_io_priority(thread, ioPriority)) }
+    return refused
   }
 }

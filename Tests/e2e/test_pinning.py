@@ -278,6 +278,26 @@ def test_what_the_kernel_refuses_keeps_nothing_from_starting(make, directory, tr
             + eager["refused"][0]["remedy"] + "\n"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: programs of another user")
+def test_programs_of_other_users_are_moved_without_the_capability_too(make, directory, tree):
+    """Root without CAP_SYS_NICE, as in Docker: the kernel lets only the user itself do it."""
+    directory.chmod(0o777)
+    daemon = make(program("main", tree("main"), startsecs=0, user="nobody", cpu_class="efficiency", nice=3), environment=CLASSES)
+    daemon.command = [*without_nice(), HIVESUP, "run", "-c", str(daemon.config)]
+    with daemon:
+        whole_tree(daemon, "main")
+        assert is_on(daemon, "main", E)
+        assert daemon.control.post("/v1/programs/main/pin?class=performance&policy=batch").status == 200
+        assert is_on(daemon, "main", P)
+        assert {os.sched_getscheduler(one) for one in threads(members(daemon, "main"))} == {SCHED_BATCH}
+        pinning = daemon.control.program("main")["pinning"]
+        assert pinning["refused"] == [] and pinning["cpus"] == "0"
+        # hivesupd is root again, with all that root has here.
+        assert processes.status(daemon.pid, "Uid") == ["0"] * 4
+        assert int(processes.status(daemon.pid, "CapEff")[0], 16) == int(processes.status(daemon.pid, "CapPrm")[0], 16)
+        assert daemon.control.post("/v1/programs/main/restart").status == 200
+
+
 def test_doctor_tells_what_is_refused():
     found = hivesup("doctor", "--json").stdout
     for feature in ("affinity", "nice", "sched-policy", "numa-policy", "cpu-changes"):

@@ -18,6 +18,13 @@ int hive_get_nice(pid_t thread, int *nice);
 // ioprio_set(2) of one thread. 0 or errno. 0 as a priority is "none": by nice.
 int hive_set_io_priority(pid_t thread, int priority);
 
+// Takes the effective user id `uid` for a moment (setresuid(2)); the real and the saved one stay, so that nobody gains power over this
+// process meanwhile and `hive_leave_user` can go back. Only for root with a single thread. 0 or errno.
+int hive_enter_user(uid_t uid);
+
+// Goes back to root's effective id, with which the effective capabilities come back (capabilities(7)).
+void hive_leave_user(void);
+
 // Whether set_mempolicy(2) may be called: 0 or errno. The caller's policy stays what it is.
 int hive_probe_memory_policy(void);
 
