@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import tempfile
 import time
 
 from . import docker as engine
@@ -53,18 +54,33 @@ class Container:
         self.name = engine.unique(role.name)
         #: The API's port on the host's loopback address; docker chooses another one at each start.
         self.port = None
+        self._address = None
         #: When the last `run` or `start` was called (time.monotonic()).
         self.begun = None
 
     # --- its life ----------------------------------------------------------------------------------------------------------
 
-    def run(self, *options, command=(), publish=True):
-        """`docker run --detach OPTIONS… IMAGE COMMAND…`."""
+    def run(self, *options, command=(), publish=True, files=None):
+        """`docker run --detach OPTIONS… IMAGE COMMAND…`; with `files` ({path: text}) `docker create`, these files, `docker start`."""
         published = ["--publish", f"127.0.0.1::{self.role.port}"] if publish else []
+        rest = ["--name", self.name, "--label", engine.LABEL, *published, *options, self.image, *command]
+        if files:
+            docker("create", *rest)
+            for path, text in files.items():
+                self.write(path, text)
+            return self.start()
         self.begun = time.monotonic()
-        docker("run", "--detach", "--name", self.name, "--label", engine.LABEL, *published, *options, self.image, *command)
+        docker("run", "--detach", *rest)
         self._look_up_port()
         return self
+
+    def write(self, path, text):
+        """A file of root's that everybody may read, in a container that may be down."""
+        with tempfile.NamedTemporaryFile("w") as file:
+            file.write(text)
+            file.flush()
+            os.chmod(file.name, 0o644)
+            docker("cp", file.name, f"{self.name}:{path}")
 
     def start(self):
         self.begun = time.monotonic()
@@ -86,10 +102,18 @@ class Container:
         docker("rm", "--force", "--volumes", self.name, check=False)
 
     def _look_up_port(self):
+        self._address = None
         # There is none with --network none, with an internal network, or when it has ended already.
         bindings = self.inspect()["NetworkSettings"]["Ports"] or {}
         binding = bindings.get(f"{self.role.port}/tcp")
         self.port = int(binding[0]["HostPort"]) if binding else None
+
+    def address(self):
+        """Its own address on the engine's network, which stays while it runs; the engine's proxy has no part there."""
+        if self._address is None:
+            networks = self.inspect()["NetworkSettings"]["Networks"].values()
+            self._address = next(one["IPAddress"] for one in networks)
+        return self._address
 
     # --- looking at it -------------------------------------------------------------------------------------------------------
 
@@ -157,6 +181,10 @@ class Container:
     def shell(self, script, **options):
         return self.exec("sh", "-c", script, **options)
 
+    def signal(self, signal, *pids, **options):
+        """kill(1) inside, as the container's user; the image has only the shell's own."""
+        return self.shell(f"kill -{signal} {' '.join(map(str, pids))}", **options)
+
     def ctl(self, *arguments, **options):
         return self.exec("hivesup", "ctl", *arguments, **options)
 
@@ -164,6 +192,10 @@ class Container:
         """`hivesup ctl status --json` as {name: its object}."""
         # Its exit status is 3 when a program is not running, as supervisorctl's.
         return {one["name"]: one for one in json.loads(self.ctl("status", "--json", check=False).stdout)["programs"]}
+
+    def events(self, since=0):
+        """What happened after event number `since`."""
+        return [json.loads(line) for line in self.ctl("events", "--json", "--since", since).stdout.splitlines()]
 
     def psql(self, sql, check=True, timeout=30):
         """SQL as the application's role over the unix socket; what it printed."""
