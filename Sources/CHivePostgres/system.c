@@ -98,3 +98,8 @@ int hpg_is_open_for_writing(const char *path, uid_t owner) {
   sigaction(SIGIO, &before, NULL);
   return result;
 }
+
+void hpg_filesystem_user(uid_t user, gid_t group) {
+  setfsgid(group);
+  setfsuid(user);
+}

@@ -41,7 +41,7 @@ struct Inspection {
     guard case .cluster = survey.data else { return }
     try ServerElsewhere(dataDirectory: volume.dataDirectory)
       .waitUntilGone(
-        atMost: settings.lockTimeout, interruption, surroundings: surroundings, console: console)
+        user, atMost: settings.lockTimeout, interruption, surroundings: surroundings, console: console)
   }
 
   private func checkWritable(_ status: FileSystem.Status) throws(Failure) {

@@ -138,7 +138,7 @@ public struct Ownership {
         remedy: surroundings.users)
     }
     try ServerElsewhere(dataDirectory: data)
-      .waitUntilGone(atMost: settings.lockTimeout, interruption, surroundings: surroundings, console: console)
+      .waitUntilGone(user, atMost: settings.lockTimeout, interruption, surroundings: surroundings, console: console)
   }
 
   private func checkUnlocked(_ path: String) throws(Failure) {

@@ -38,17 +38,28 @@ struct ServerElsewhere {
     return finding
   }
 
+  /// The cluster's server processes that can be seen. An engine's root has no CAP_SYS_PTRACE, without which nobody sees where
+  /// another user's process works: so root looks as that user.
+  private func visibleServers(_ user: ServiceUser) throws(Failure) -> [ProcessInfo] {
+    guard let status = try FileSystem.status(dataDirectory) else { return [] }
+    let isRoot = geteuid() == 0
+    // A directory may have its group from the one above it (setgid); the processes have ours.
+    if isRoot { hpg_filesystem_user(status.owner, status.owner == user.id ? user.group : status.group) }
+    defer { if isRoot { hpg_filesystem_user(0, getegid()) } }
+    return try ProcessTable.servers(of: dataDirectory, owner: status.owner)
+  }
+
   /// Waits, at most `timeout`, until no server that we cannot see has the cluster open. Those that we can see are `Survivors`'
-  /// business.
+  /// business. `user`: who serves it in this container.
   func waitUntilGone(
-    atMost timeout: Duration, _ interruption: Interruption, surroundings: Surroundings, console: Console
+    _ user: ServiceUser, atMost timeout: Duration, _ interruption: Interruption, surroundings: Surroundings,
+    console: Console
   ) throws(Failure) {
-    guard let owner = try FileSystem.status(dataDirectory)?.owner else { return }
     // A server removes it when it ends; without one there is nobody to ask for, and no file is touched.
     guard try FileSystem.exists(Path.join(dataDirectory, "postmaster.pid")) else { return }
     var file = ""
     let isGone = try interruption.poll(every: .milliseconds(100), atMost: timeout) { () throws(Failure) in
-      guard try ProcessTable.servers(of: dataDirectory, owner: owner).isEmpty, case .open(let name) = try look() else {
+      guard try visibleServers(user).isEmpty, case .open(let name) = try look() else {
         return true
       }
       if file.isEmpty { console.info("waiting for a server in another container to leave \(dataDirectory)") }

@@ -248,6 +248,20 @@ struct VolumeTests {
     #expect(sandbox.stop(next) == .exited(0))
   }
 
+  /// An engine's root has no CAP_SYS_PTRACE: other users' processes hide from it where they work.
+  @Test(.enabled(if: Harness.isRoot, needsRoot)) func aContainersRootKnowsItsOwnServer() throws {
+    let sandbox = try Sandbox()
+    let server = try sandbox.serve()
+    let before = try sandbox.fingerprint()
+    let result = try Harness.run(
+      "/usr/bin/setpriv", ["--bounding-set=-sys_ptrace", "--", Harness.hivePostgres, "init"],
+      sandbox.environment.merging(["HIVE_LOCK_TIMEOUT": "1"]) { $1 })
+    #expect(result.ending == .exited(0), "\(result.output)")
+    #expect(result.output.contains("is in use: nothing to do"), "\(result.output)")
+    #expect(try sandbox.fingerprint() == before)
+    #expect(sandbox.stop(server) == .exited(0))
+  }
+
   @Test func aHeldLockIsWaitedForAndThenRefused() throws {
     let sandbox = try Sandbox()
     #expect(try sandbox.hive("init").ending == .exited(0))

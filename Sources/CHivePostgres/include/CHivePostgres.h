@@ -60,6 +60,9 @@ int hpg_has_locale(const char *name);
 /// with a read lease, which is given back at once; `owner` owns the file: who may not take leases of others' files asks as he.
 int hpg_is_open_for_writing(const char *path, uid_t owner);
 
+/// For root: makes this process another user for filesystems (credentials(7)), /proc among them; 0 and 0 undo it.
+void hpg_filesystem_user(uid_t user, gid_t group);
+
 /// environ(7).
 char *const *hpg_environment(void);
 
