@@ -82,6 +82,11 @@ class Container:
             os.chmod(file.name, 0o644)
             docker("cp", file.name, f"{self.name}:{path}")
 
+    def renew(self):
+        """After docker has started it again by itself: the port and the address are others now."""
+        self.begun = time.monotonic()
+        self._look_up_port()
+
     def start(self):
         self.begun = time.monotonic()
         docker("start", self.name)
