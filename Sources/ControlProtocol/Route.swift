@@ -128,6 +128,8 @@ public enum Route: Equatable, Sendable {
         throw ControlFault(.incorrectParameters, "cannot signal \(target): name the signal, e.g. ?signal=HUP")
       }
       route = .signal(target: target, signal: signal)
+    } else if verb == "pin" {
+      route = .pin(target: target, try PinRequest(&parameters, target: printable(target)))
     } else {
       let options = WaitOptions(
         wait: try parameters.flag("wait") ?? true, timeout: try parameters.number("timeout", 0...longestTimeout))
@@ -138,8 +140,6 @@ public enum Route: Equatable, Sendable {
       }
     }
     try parameters.finish()
-    } else if verb == "pin" {
-      route = .pin(target: target, try PinRequest(&parameters, target: printable(target)))
     return route
   }
 
@@ -186,6 +186,8 @@ extension Route {
     case .restart(let target, let options): ("POST", Self.path("programs", target, "restart") + Self.query(options), [])
     case .signal(let target, let signal):
       ("POST", Self.path("programs", target, "signal") + Self.query([("signal", signal)]), [])
+    case .pin(let target, let request):
+      ("POST", Self.path("programs", target, "pin") + Self.query(request.query), [])
     case .events(let since, let follow):
       ("GET", "/v1/events" + Self.query([("since", String(since))] + (follow ? [("follow", "true")] : [])), [])
     case .logs(let target, let stream, let bytes, let follow):
@@ -196,8 +198,6 @@ extension Route {
             [("stream", stream.rawValue), ("bytes", String(bytes))] + (follow ? [("follow", "true")] : [])), []
       )
     case .health: ("GET", "/v1/health", [])
-    case .pin(let target, let request):
-      ("POST", Self.path("programs", target, "pin") + Self.query(request.query), [])
     case .livez: ("GET", "/livez", [])
     case .readyz: ("GET", "/readyz", [])
     case .startupz: ("GET", "/startupz", [])

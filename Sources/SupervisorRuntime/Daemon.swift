@@ -100,8 +100,8 @@ public final class Daemon {
       throw StartupError("\(error)")
     }
     probes = ProbeRunner(loop: loop)
-    standardOutput = ContainerOutput(loop: loop, descriptor: 1, format: spec.log.format)
     pins = PinBoard(view: MachineView { name in getenv(name).map { String(cString: $0) } })
+    standardOutput = ContainerOutput(loop: loop, descriptor: 1, format: spec.log.format)
     standardError = ContainerOutput(loop: loop, descriptor: 2, format: spec.log.format)
     var logFile: RotatingFile?
     if let path = spec.log.file {

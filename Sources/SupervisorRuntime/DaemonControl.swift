@@ -255,6 +255,7 @@ extension Daemon {
     guard core.resolve(target) != nil else {
       return responder.respond(ControlFault(.badName, "cannot take the report: there is no program \(target)").response)
     }
+    lookAtCPUs()
     send(
       .checkReported(
         program: target,
@@ -266,4 +267,3 @@ extension Daemon {
     responder.respond(HTTPResponse(status: 204))
   }
 }
-    lookAtCPUs()

@@ -108,11 +108,11 @@ extension Daemon {
 
   /// `GET /v1/status`.
   func statusDocument() -> StatusDocument {
+    lookAtCPUs()
     let now = Clock.now()
     let report = core.health(at: now)
     return StatusDocument(
       container: core.spec.container, identifier: core.spec.identifier, version: options.version, pid: Int(getpid()),
-    lookAtCPUs()
       state: core.isShuttingDown ? "SHUTDOWN" : "RUNNING", health: report.status.rawValue, reasons: report.reasons,
       timestamp: Timestamp(now.wall), uptimeSeconds: report.uptime.inSeconds, configuration: core.spec.path,
       programs: core.snapshots(at: now).map { document($0, at: now) })
