@@ -128,12 +128,14 @@ let package = Package(
     .target(
       name: "CHivePostgres", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror", "-O2"])]),
     .target(
-      name: "HivePostgresCore", dependencies: ["CLibPQ", "CHivePostgres", "ControlProtocol"], swiftSettings: strict),
+      name: "HivePostgresCore", dependencies: ["CLibPQ", "CHivePostgres", "ControlProtocol", "CPUTopology"],
+      swiftSettings: strict),
     .executableTarget(
       name: "hive-postgres", dependencies: ["HivePostgresCore"],
       swiftSettings: staticStdlibSwift, linkerSettings: staticStdlib),
     .testTarget(
-      name: "HivePostgresTests", dependencies: ["HivePostgresCore", "ControlProtocol"], swiftSettings: strict),
+      name: "HivePostgresTests", dependencies: ["HivePostgresCore", "ControlProtocol", "CPUTopology"],
+      swiftSettings: strict),
     .target(
       name: "HiveServiceCore",
       dependencies: [

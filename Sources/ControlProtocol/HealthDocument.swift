@@ -128,13 +128,15 @@ public struct HealthDocument: Equatable, Sendable {
   public var database: String?
   /// What a person should know or do. Never empty unless healthy.
   public var reasons: [String]
+  /// How hot the machine is. nil: nobody has reported it; the member is left out.
+  public var thermal: ThermalDocument?
   /// The processes in the order of the configuration.
   public var services: [ServiceDocument]
 
   /// A health.
   public init(
     status: String, container: String, version: String, timestamp: Timestamp, uptimeSeconds: Double, database: String?,
-    reasons: [String], services: [ServiceDocument]
+    reasons: [String], services: [ServiceDocument], thermal: ThermalDocument? = nil
   ) {
     self.status = status
     self.container = container
@@ -144,6 +146,7 @@ public struct HealthDocument: Equatable, Sendable {
     self.database = database
     self.reasons = reasons
     self.services = services
+    self.thermal = thermal
   }
 
   /// Whether the answer is 200.
@@ -159,6 +162,10 @@ public struct HealthDocument: Equatable, Sendable {
     writer.member("uptime_seconds", uptimeSeconds, decimals: 3)
     if let database { writer.member("database", database) }
     writer.member("reasons", reasons)
+    if let thermal {
+      writer.key("thermal")
+      thermal.write(to: &writer)
+    }
     writer.key("services")
     writer.beginObject()
     for service in services {
@@ -178,7 +185,8 @@ public struct HealthDocument: Equatable, Sendable {
       status: status, container: json["container"]?.string ?? "", version: json["version"]?.string ?? "",
       timestamp: timestamp, uptimeSeconds: json["uptime_seconds"]?.double ?? 0, database: json["database"]?.string,
       reasons: json["reasons"]?.array?.compactMap(\.string) ?? [],
-      services: services.compactMap { ServiceDocument(name: $0.name, json: $0.value) })
+      services: services.compactMap { ServiceDocument(name: $0.name, json: $0.value) },
+      thermal: json["thermal"].flatMap { try? ThermalDocument(json: $0) })
   }
 
   /// The document as text.

@@ -56,6 +56,10 @@ public enum Route: Equatable, Sendable {
   case metrics
   /// `GET /v1/version`: a `VersionDocument`.
   case version
+  /// `GET /v1/thermal`: how hot the machine is.
+  case thermal
+  /// `POST /v1/thermal`: a report of it.
+  case thermalReport(ThermalDocument)
   /// `POST /v1/reload`: a `ReloadDocument`.
   case reload
   /// `POST /v1/shutdown`: 202, and everything is stopped.
@@ -91,6 +95,12 @@ public enum Route: Equatable, Sendable {
     case ("status", 1): return try get(request, .status)
     case ("health", 1): return try get(request, .health)
     case ("version", 1): return try get(request, .version)
+    case ("thermal", 1):
+      if request.method == "POST" {
+        let parameters = try Parameters(request, method: "POST")
+        return .thermalReport(try ThermalDocument(json: parameters.document))
+      }
+      return try get(request, .thermal)
     case ("events", 1):
       var parameters = try Parameters(request, method: "GET")
       let route = Route.events(
@@ -203,6 +213,8 @@ extension Route {
     case .startupz: ("GET", "/startupz", [])
     case .metrics: ("GET", "/metrics", [])
     case .version: ("GET", "/v1/version", [])
+    case .thermal: ("GET", "/v1/thermal", [])
+    case .thermalReport(let document): ("POST", "/v1/thermal", document.json)
     case .reload: ("POST", "/v1/reload", [])
     case .shutdown: ("POST", "/v1/shutdown", [])
     case .check(let target, let report): ("POST", Self.path("checks", target), report.json)

@@ -24,6 +24,9 @@ public struct ThermalDocument: Equatable, Sendable {
   /// How often it is reported, in seconds, 0.1…86 400: after three of these without a report nothing is known.
   public var intervalSeconds: Double
 
+  /// Where the server's processes run, which the heat may change. nil: they are not pinned.
+  public var pinning: ServerPinningDocument?
+
   /// The states, coolest first: their places are the values of the metric.
   public static let states = ["normal", "warning", "critical"]
   /// What may be known.
@@ -33,7 +36,8 @@ public struct ThermalDocument: Equatable, Sendable {
   /// A heat.
   public init(
     state: String, knowledge: String, celsius: Double?, sensor: String, warning: Double, critical: Double,
-    transitions: Int, brakes: [String], remarks: [String], intervalSeconds: Double
+    transitions: Int, brakes: [String], remarks: [String], intervalSeconds: Double,
+    pinning: ServerPinningDocument? = nil
   ) {
     self.state = state
     self.knowledge = knowledge
@@ -45,6 +49,7 @@ public struct ThermalDocument: Equatable, Sendable {
     self.brakes = brakes
     self.remarks = remarks
     self.intervalSeconds = intervalSeconds
+    self.pinning = pinning
   }
 
   /// 0 normal, 1 warning, 2 critical.
@@ -63,6 +68,10 @@ public struct ThermalDocument: Equatable, Sendable {
     writer.member("brakes", brakes)
     writer.member("remarks", remarks)
     writer.member("interval_seconds", intervalSeconds, decimals: 3)
+    if let pinning {
+      writer.key("pinning")
+      pinning.write(to: &writer)
+    }
     writer.endObject()
   }
 
@@ -82,7 +91,8 @@ public struct ThermalDocument: Equatable, Sendable {
     else {
       throw ControlFault(
         .incorrectParameters,
-        "cannot take the temperature: it needs state, knowledge, warning_celsius, critical_celsius and interval_seconds")
+        "cannot take the temperature: it needs state, knowledge, warning_celsius, critical_celsius and interval_seconds"
+      )
     }
     let celsius = json["celsius"]?.double
     let transitions = json["transitions"]?.int.flatMap { Int(exactly: $0) } ?? 0
@@ -105,6 +115,7 @@ public struct ThermalDocument: Equatable, Sendable {
     }
     self.init(
       state: state, knowledge: knowledge, celsius: celsius, sensor: sensor, warning: warning, critical: critical,
-      transitions: transitions, brakes: try lines("brakes"), remarks: try lines("remarks"), intervalSeconds: interval)
+      transitions: transitions, brakes: try lines("brakes"), remarks: try lines("remarks"), intervalSeconds: interval,
+      pinning: try json["pinning"].map { value throws(ControlFault) in try ServerPinningDocument(json: value) })
   }
 }

@@ -52,12 +52,17 @@ public struct Monitor {
     var frozen = StoppedProcesses()
     var thermal = thermal
     var reportedThermal: ThermalDocument?
+    var pinner = Pinner.live(
+      settings: settings.pinning, environment: settings.childEnvironment, dataDirectory: volume.dataDirectory,
+      console: console)
     let clock = ContinuousClock()
     var next = clock.now
     while true {
       // Before SQL, which a frozen process may keep from ever answering.
       let server = StoppedProcesses.server(of: volume.dataDirectory)
       _ = thermal.look(at: clock.now, postmaster: server?.postmaster.identity, console: console)
+      pinner.look(server, state: thermal.machine.state)
+      let pinning = pinner.document()
       let standstill = server.flatMap { look($0, &frozen) }
       guard var finding = check(&session) else { break }
       thermal.learn(session.settings)
@@ -65,13 +70,17 @@ public struct Monitor {
         finding.passed = finding.passed && !standstill.isFailure
         finding.detail = "\(standstill.detail); \(finding.detail)"
       }
+      if let refusal = pinning?.refused.first {
+        finding.detail += ", degraded: \(refusal.processes) processes are not on their cores: \(refusal.message)"
+      }
       if last.map({ $0.passed != finding.passed }) ?? true {
         console.info(
           finding.passed ? "the database is well: \(finding.detail)" : "the database is not well: \(finding.detail)")
       }
       last = finding
       guard let problem = report(finding) else { break }
-      let heat = thermal.document(interval: settings.monitorInterval)
+      var heat = thermal.document(interval: settings.monitorInterval)
+      heat.pinning = pinning
       // What cannot be known does not change: said once, and again to a PID 1 that was away.
       if heat.knowledge != "unavailable" || heat != reportedThermal || problem != lastReport {
         guard let refused = post("/v1/thermal", heat.json) else { break }
@@ -89,20 +98,36 @@ public struct Monitor {
       // A fixed rhythm, but never two checks at once after a long one.
       next += standstill == nil ? settings.monitorInterval : min(settings.monitorInterval, .seconds(1))
       next = max(next, clock.now + .milliseconds(100))
-      guard sleep(until: next, clock) else { break }
+      guard sleep(until: next, clock, &pinner) else { break }
     }
     notify.send("STOPPING=1")
+    pinner.release()
     thermal.release(
       postmaster: StoppedProcesses.server(of: volume.dataDirectory)?.postmaster.identity, console: console)
   }
 
-  /// False on a stop signal. Wakes up in between only where a watchdog wants it.
-  private func sleep(until instant: ContinuousClock.Instant, _ clock: ContinuousClock) -> Bool {
+  /// False on a stop signal. Wakes up in between only where a watchdog wants it, or where the server's processes are pinned.
+  private func sleep(
+    until instant: ContinuousClock.Instant, _ clock: ContinuousClock, _ pinner: inout Pinner
+  ) -> Bool {
+    var alive = clock.now
+    var poll = clock.now
     while true {
-      let left = instant - clock.now
-      guard left > .zero else { return true }
-      if case .stop = interruption.wait(atMost: min(left, notify.watchdogInterval ?? left)) { return false }
-      if notify.watchdogInterval != nil { notify.send("WATCHDOG=1") }
+      let now = clock.now
+      guard instant > now else { return true }
+      var next = instant
+      if let interval = notify.watchdogInterval { next = min(next, alive + interval) }
+      if let interval = pinner.interval { next = min(next, poll + interval) }
+      if case .stop = interruption.wait(atMost: next - now) { return false }
+      let woken = clock.now
+      if let interval = notify.watchdogInterval, woken - alive >= interval {
+        notify.send("WATCHDOG=1")
+        alive = woken
+      }
+      if let interval = pinner.interval, woken - poll >= interval {
+        pinner.poll()
+        poll = woken
+      }
     }
   }
 
@@ -160,12 +185,18 @@ public struct Monitor {
         case .connection where error.isFull:
           return finding(true, "degraded: \(error.message)")
         case .connection where attempt < attempts: continue
-        case .timeout: return finding(false, "no answer within \(timeout)")
-        case .connection, .statement: return finding(false, error.message)
+        case .timeout: return finding(false, "no answer within \(timeout)\(spaceRemark)")
+        case .connection, .statement: return finding(false, "\(error.message)\(spaceRemark)")
         }
       }
     }
     return finding(false, "no connection")
+  }
+
+  /// A server that is away may be so for want of space: then that is the reason to act on. Empty: there is enough.
+  private var spaceRemark: String {
+    guard let free = try? FileSystem.freeBytes(volume.dataDirectory).free, free < Monitor.criticalBytes else { return "" }
+    return "; disk full: \(free >> 20) MB free, PostgreSQL may need \(Monitor.criticalBytes >> 20) to start"
   }
 
   private func connect() throws(SQLFailure) -> SQLConnection {

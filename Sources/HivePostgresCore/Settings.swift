@@ -57,8 +57,12 @@ public struct Settings: Sendable {
   public var sysfsRoot: String
   /// `THERMAL_THRESHOLD_WARNING` and its kind.
   public var thermal: ThermalThresholds
+  /// `HIVE_PG_PIN` and its kind.
+  public var pinning: PinSettings
   /// `HIVE_BALLAST_MB`.
   public var ballastMegabytes: Int?
+  /// `HIVE_SPACE_TIMEOUT`: how long a start waits for disk space.
+  public var spaceTimeout: Duration?
   /// PID 1's control socket.
   public var controlSocket: String?
   /// pgbouncer, where it is switched on.
@@ -124,6 +128,7 @@ public struct Settings: Sendable {
     runDirectory = reader.path("HIVE_RUN_DIR") ?? "/run/hivesup"
     sysfsRoot = reader.path("HIVESUP_SYSFS_ROOT") ?? "/sys"
     thermal = try ThermalThresholds(environment: environment)
+    pinning = try PinSettings(environment: environment)
     configuration = reader.path("HIVE_ETC")
     binaryDirectory = reader.path("HIVE_PG_BINDIR")
     wheelDirectory = reader.path("HIVE_PG_WHEEL")
@@ -137,6 +142,7 @@ public struct Settings: Sendable {
     readyTimeout = .seconds(try reader.integer("HIVE_READY_TIMEOUT", 1...86400) ?? 60)
     monitorInterval = .seconds(try reader.integer("HIVE_MONITOR_INTERVAL", 1...3600) ?? 2)
     ballastMegabytes = try reader.integer("HIVE_BALLAST_MB", 0...65536)
+    spaceTimeout = try reader.integer("HIVE_SPACE_TIMEOUT", 0...86400).map { .seconds($0) }
     controlSocket = reader.path("HIVESUP_SOCKET")
     pooler = try PoolerSettings(reader, serverPort: port, runDirectory: runDirectory)
     quarantine = try reader.flag("HIVESUP_QUARANTINE")

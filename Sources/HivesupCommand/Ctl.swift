@@ -14,9 +14,7 @@ struct Ctl: ParsableCommand {
       """,
     subcommands: [
       Status.self, Start.self, Stop.self, Restart.self, Signal.self, Pin.self, Tail.self, Events.self, Health.self,
-      Pid.self,
-      Reload.self,
-      Shutdown.self, Version.self,
+      Thermal.self, Pid.self, Reload.self, Shutdown.self, Version.self,
     ])
 }
 

@@ -17,7 +17,9 @@ struct Hivesup: ParsableCommand {
       status kept. Exit status 2 means that the command line or the configuration is wrong.
       """,
     version: HivesupVersion.text,
-    subcommands: [Run.self, Check.self, Doctor.self, TopologyCommand.self, Ctl.self, Healthcheck.self, Completions.self])
+    subcommands: [
+      Run.self, Check.self, Doctor.self, TopologyCommand.self, Ctl.self, Healthcheck.self, Completions.self,
+    ])
 
   /// What the first word may be.
   static var vocabulary: FirstWord.Vocabulary {

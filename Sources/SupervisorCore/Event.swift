@@ -202,6 +202,8 @@ public enum Event: Sendable {
   case reloaded(SupervisorSpec, by: Requester)
   /// It could not be read; the running one stays.
   case reloadFailed(String, by: Requester)
+  /// Something that others should know and that changes nothing: it goes into the event ring and the log.
+  case remark(String, isWarning: Bool)
   /// No process but the supervisor is left (the answer to `.endRemaining` and `.killRemaining`; at once when there is none).
   case remainingEnded
   /// `nextDeadline` has come, or the wall clock was set (TFD_TIMER_CANCEL_ON_SET). Harmless at any time.

@@ -103,13 +103,15 @@ extension Supervisor {
       let detail = records[i].ready.detail
       let text =
         "is STARTING\(records[i].spec.readiness != nil ? ", not ready yet" : "")\(detail.isEmpty ? "" : ": \(detail)")"
-      return (isFirst ? .starting : .unhealthy, isFirst ? text : "\(text)\(afterLastExit(i))")
+      return (
+        isFirst ? .starting : .unhealthy, "\(text)\(isFirst ? "" : afterLastExit(i))\(reportedText(i, at: moment))"
+      )
     case .backoff:
       let waiting = waitingTexts(i)
       if !waiting.isEmpty, records[i].timers[.delay] == nil {
         return (.unhealthy, "waits for \(waiting.joined(separator: ", ")); before, \(failureText(i))")
       }
-      return (.unhealthy, "could not be started and is tried again: \(failureText(i))")
+      return (.unhealthy, "could not be started and is tried again: \(failureText(i))\(reportedText(i, at: moment))")
     case .stopping:
       return (.unhealthy, "is STOPPING")
     case .fatal:
@@ -154,6 +156,15 @@ extension Supervisor {
   private func afterLastExit(_ i: Int) -> String {
     guard let last = records[i].lastExit else { return "" }
     return " (it ended with \(last.status.text(oomKilled: last.oomKilled)) before)"
+  }
+
+  /// What a fresh failing report says of a program that is not up: why it is not. Empty: there is none.
+  private func reportedText(_ i: Int, at moment: Moment) -> String {
+    let failing = records[i].reported.first { state in
+      !state.check.result.passed && !state.check.result.detail.isEmpty
+        && stale(state.observedAt, state.check.interval, at: moment) == nil
+    }
+    return failing.map { "; \($0.check.name): \($0.check.result.detail)" } ?? ""
   }
 
   /// What its last start failed of.

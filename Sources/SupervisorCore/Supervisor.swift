@@ -101,6 +101,9 @@ public struct Supervisor: Sendable {
     case .listenerRecovered(let name): listenerRecovered(name)
     case .reloaded(let spec, let who): _ = reload(spec, by: who)
     case .reloadFailed(let text, let who): reloadFailed(text, by: who)
+    case .remark(let text, let isWarning):
+      note(nil, .text(text))
+      log(isWarning ? .warn : .info, text)
     case .remainingEnded: remainingEnded()
     case .timeReached: timeReached()
     }

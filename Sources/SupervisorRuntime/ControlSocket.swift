@@ -25,6 +25,7 @@ public struct ControlGuest: Equatable, Sendable {
     switch (request.method, request.segments.first, request.segments.dropFirst().first) {
     case ("GET", "livez", nil), ("GET", "readyz", nil), ("GET", "startupz", nil), ("GET", "metrics", nil): true
     case ("GET", "v1", "health"), ("GET", "v1", "status"), ("POST", "v1", "checks"): true
+    case ("GET", "v1", "thermal"), ("POST", "v1", "thermal"): true
     default: false
     }
   }

@@ -71,6 +71,7 @@ public final class Daemon {
   var nextCommandRun: UInt32 = 1
   var commandEnds: [RunID: (ExitStatus) -> Void] = [:]
   var spawnTimes = SpawnTimes()
+  var thermal: ThermalReport?
   var exitStatus: Int32?
   /// Whether the loop runs: nothing may wait any more.
   var hasStarted = false
@@ -130,6 +131,7 @@ public final class Daemon {
     }
     reaper.exited = { [weak self] run, pid, status in self?.processExited(run, pid, status) }
     reaper.orphan = { [weak self] pid, status in self?.log.debug("reaped unknown pid \(pid) (\(status.text))") }
+    watchMemory()
     raiseLimits()
     prepareChildLogs()
     try bindListeners()

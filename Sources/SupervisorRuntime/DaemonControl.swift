@@ -105,6 +105,18 @@ extension Daemon {
         return HTTPResponse(status: 202)
       }
     case .check(let target, let report): take(report, for: target, responder)
+    case .thermal:
+      guard let document = thermalDocument() else {
+        return responder.respond(
+          ControlFault(
+            .notRunning,
+            "cannot tell the temperature: nobody has reported it; `hive-postgres monitor` does where it runs"
+          ).response)
+      }
+      responder.respond(.json(document.json))
+    case .thermalReport(let document):
+      take(document)
+      responder.respond(HTTPResponse(status: 204))
     }
   }
 
@@ -119,6 +131,7 @@ extension Daemon {
         ControlFault(.badName, "cannot find \(target): name one process (hivesup ctl status lists them)").response)
     }
     lookAtCPUs()
+    memory.look()
     responder.respond(.json(document(program, at: now).json))
   }
 
@@ -256,6 +269,7 @@ extension Daemon {
       return responder.respond(ControlFault(.badName, "cannot take the report: there is no program \(target)").response)
     }
     lookAtCPUs()
+    memory.look()
     send(
       .checkReported(
         program: target,

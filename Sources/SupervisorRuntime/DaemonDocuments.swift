@@ -104,11 +104,16 @@ extension ControlFault.Code {
 
 extension Daemon {
   /// `GET /v1/health`, and the port's own answer.
-  func healthDocument() -> HealthDocument { HealthDocument(core.health(at: Clock.now()), version: options.version) }
+  func healthDocument() -> HealthDocument {
+    var document = HealthDocument(core.health(at: Clock.now()), version: options.version)
+    document.thermal = thermalDocument()
+    return document
+  }
 
   /// `GET /v1/status`.
   func statusDocument() -> StatusDocument {
     lookAtCPUs()
+    memory.look()
     let now = Clock.now()
     let report = core.health(at: now)
     return StatusDocument(

@@ -27,6 +27,7 @@ extension Daemon {
     }
     writePrograms(report, to: &page)
     writePinning(core.snapshots(at: now), to: &page)
+    writeThermal(to: &page)
     writeOwn(to: &page)
     return page.bytes
   }
@@ -91,6 +92,13 @@ extension Daemon {
       "hivesup_output_dropped_lines_total", .counter, help: "Lines that a stuck reader of the container's output cost.")
     page.sample("hivesup_output_dropped_lines_total", [("stream", "stdout")], standardOutput.droppedLines)
     page.sample("hivesup_output_dropped_lines_total", [("stream", "stderr")], standardError.droppedLines)
+    if memory.path != nil {
+      memory.look()
+      page.metric(
+        "hivesup_oom_kills_total", .counter,
+        help: "Processes of this container that the kernel killed for want of memory.")
+      page.sample("hivesup_oom_kills_total", [], memory.kills)
+    }
     page.metric("hivesup_listener_queue_length", .gauge, help: "Connections that wait to be accepted.")
     for bound in listeners {
       guard let queue = bound.listener.acceptQueue else { continue }

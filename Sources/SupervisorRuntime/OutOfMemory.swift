@@ -8,6 +8,7 @@ import SupervisorCore
 public final class OutOfMemoryCounter {
   /// The file with the counter; nil where there is no memory controller to be seen.
   public let path: String?
+  private let limitPath: String?
   private var accounted: UInt64
   private var recent: Instant?
   private let loop: EventLoop?
@@ -17,7 +18,12 @@ public final class OutOfMemoryCounter {
   /// A kill that was noticed this long ago may still explain an exit: the kernel counts first and the process dies after that.
   static let memory = Interval.seconds(2)
 
-  /// Called with the number of new kills when the kernel reports some, whichever process they hit (v2 only).
+  /// The memory limit of this container in bytes, where it has one.
+  public var limit: UInt64? { limitPath.flatMap { OutOfMemoryCounter.limit(in: $0) } }
+  /// All kills since this was made.
+  public private(set) var kills: UInt64 = 0
+
+  /// Called with the number of new kills when some are found, whichever process they hit: of v2 at once, of v1 at the next `look`.
   public var noticed: ((UInt64) -> Void)?
 
   /// The counter of this place. With a loop, a v2 counter is watched, so that a kill that hit a process of a program's tree is not
@@ -25,6 +31,10 @@ public final class OutOfMemoryCounter {
   public init(place: CgroupPlace, loop: EventLoop? = nil) {
     let candidates = [place.unified.map { "\($0)/memory.events" }, place.memory.map { "\($0)/memory.oom_control" }]
     path = candidates.compactMap { $0 }.first { OutOfMemoryCounter.kills(in: $0) != nil }
+    limitPath = path.map { path in
+      let directory = path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+      return path.hasSuffix("/memory.events") ? "\(directory)/memory.max" : "\(directory)/memory.limit_in_bytes"
+    }
     accounted = path.flatMap { OutOfMemoryCounter.kills(in: $0) } ?? 0
     self.loop = loop
     guard let loop, let path, path.hasSuffix("/memory.events") else { return }
@@ -42,18 +52,26 @@ public final class OutOfMemoryCounter {
   /// Whether a process that has just died by SIGKILL, which nobody here sent, was killed for want of memory: the counter has gone up
   /// since it was last looked at, or did so a moment ago.
   public func explainsKill(at now: Instant) -> Bool {
-    if look() > 0 { return true }
+    if look() > 0 {
+      recent = nil
+      return true
+    }
     guard let recent, now - recent <= OutOfMemoryCounter.memory else { return false }
     self.recent = nil
     return true
   }
 
-  /// Looks at the counter: how many kills there have been since the last look.
+  /// Looks at the counter: how many kills there have been since the last look. v1 tells nobody who may not write to the cgroup, so
+  /// somebody has to look now and then.
   @discardableResult
   func look() -> UInt64 {
     guard let path, let count = OutOfMemoryCounter.kills(in: path) else { return 0 }
     let new = count > accounted ? count - accounted : 0
     accounted = count
+    guard new > 0 else { return 0 }
+    kills &+= new
+    recent = Clock.instant()
+    noticed?(new)
     return new
   }
 
@@ -61,11 +79,15 @@ public final class OutOfMemoryCounter {
     // Reading the watched descriptor itself acknowledges the event; a read of another one would be reported again.
     var byte: UInt8 = 0
     _ = pread(descriptor, &byte, 1, 0)
-    let new = look()
-    if new > 0 {
-      recent = Clock.instant()
-      noticed?(new)
-    }
+    look()
+  }
+
+  /// The number in a limit's file; nil for none, which v2 calls `max`, and v1 the largest number of pages.
+  static func limit(in path: String) -> UInt64? {
+    guard let bytes = try? FileBytes.read(path, limit: 64),
+      let value = bytes.split(separator: 0x0A).first.flatMap({ decimalNumber($0) as UInt64? }), value < 1 << 62
+    else { return nil }
+    return value
   }
 
   /// The value after `oom_kill ` in a counter file.

@@ -156,6 +156,16 @@ import Testing
     #expect(hivesup(["ctl", "tail", "-f", "x"], environment: environment).status == 4)
   }
 
+  @Test func heatIsToldByTheExitStatus() {
+    let hot = ctl("thermal")
+    #expect(hot.status == 3)
+    #expect(
+      hot.output
+        == "critical, 86.3 °C (coretemp Package id 0), warning at 80.0 °C, critical at 85.0 °C, 3 changes\n"
+        + "  braked: max_parallel_workers = 0\n  a remark\n")
+    #expect(ctl("thermal", "--json").output.contains(#""state":"critical""#))
+  }
+
   @Test func healthIsToldByTheExitStatus() {
     let healthy = ctl("health")
     #expect(

@@ -65,6 +65,10 @@ enum Sample {
       ])
   }
 
+  static let heat = ThermalDocument(
+    state: "critical", knowledge: "known", celsius: 86.25, sensor: "coretemp Package id 0", warning: 80, critical: 85,
+    transitions: 3, brakes: ["max_parallel_workers = 0"], remarks: ["a remark"], intervalSeconds: 2)
+
   static let events = [
     EventDocument(seq: 41, timestamp: now, program: "", cause: "started"),
     EventDocument(
@@ -109,7 +113,8 @@ enum Sample {
     case .version: return .json(VersionDocument(version: "1.2.3", pid: 1).json)
     case .reload: return .json(ReloadDocument(added: ["new"], changed: ["postgresql"]).json)
     case .shutdown: return HTTPResponse(status: 202)
-    case .check: return HTTPResponse(status: 204)
+    case .thermal: return .json(heat.json)
+    case .check, .thermalReport: return HTTPResponse(status: 204)
     }
   }
 

@@ -168,6 +168,41 @@ struct CgroupTests {
       _ = try directory.file(file, "oom_kill\noom_kill x\n")
       #expect(!counter.explainsKill(at: now))
     }
+  }
+
+  @Test(
+    "A kill that hit somebody else's child is told with the limit, at once or at the next look, and explains one exit soon after"
+  )
+  func outOfMemoryOfOthers() throws {
+    for (file, limit, place) in [
+      ("memory.events", "memory.max", { CgroupPlace(version: .v2, unified: $0, memory: nil) }),
+      ("memory.oom_control", "memory.limit_in_bytes", { CgroupPlace(version: .v1, unified: nil, memory: $0) }),
+    ] as [(String, String, (String) -> CgroupPlace)] {
+      let directory = try ScratchDirectory()
+      _ = try directory.file(file, "oom_kill 4\n")
+      // No limit is 2^63 less a page in v1.
+      _ = try directory.file(limit, limit == "memory.max" ? "max\n" : "9223372036854771712\n")
+      let counter = OutOfMemoryCounter(place: place(directory.path))
+      #expect(counter.limit == nil && counter.kills == 0)
+      _ = try directory.file(limit, "536870912\n")
+      #expect(counter.limit == 512 << 20)
+      var told: [UInt64] = []
+      counter.noticed = { told.append($0) }
+      #expect(counter.look() == 0 && told.isEmpty)
+      _ = try directory.file(file, "oom_kill 6\n")
+      #expect(counter.look() == 2 && counter.look() == 0)
+      #expect(told == [2] && counter.kills == 2)
+      #expect(counter.explainsKill(at: Clock.instant()))
+      #expect(!counter.explainsKill(at: Clock.instant()))
+      _ = try directory.file(file, "oom_kill 7\n")
+      #expect(counter.look() == 1)
+      #expect(!counter.explainsKill(at: Clock.instant() + .seconds(3)))
+      #expect(counter.kills == 3)
+    }
+  }
+
+  @Test("Without a memory controller there is nothing to count")
+  func noOutOfMemoryCounter() throws {
     let none = OutOfMemoryCounter(place: CgroupPlace(version: .none, unified: nil, memory: nil))
     #expect(none.path == nil && !none.explainsKill(at: Clock.instant()))
   }
