@@ -1,0 +1,321 @@
+// The pinner against a kernel of the test's: who is moved, when, and with how many questions.
+
+import CPUTopology
+import Glibc
+import Testing
+
+@testable import HivePostgresCore
+
+/// Processes with titles and masks, and how often each question was asked.
+private final class FakeKernel: @unchecked Sendable {
+  struct Process {
+    var title: String
+    var mask: CPUSet
+    var start: UInt64 = 1
+    var threads: [pid_t] = []
+  }
+
+  var processes: [pid_t: Process] = [:]
+  /// In the order of their births.
+  var children: [pid_t] = []
+  var tellsChildren = true
+  var own: CPUSet = [0, 1]
+  var error: Int32 = 0
+  var moves: [(pid: pid_t, cpus: String)] = []
+  var questions = 0
+  var titlesRead = 0
+  var lines: [String] = []
+  static let postmaster: pid_t = 100
+
+  init() { processes[Self.postmaster] = Process(title: "/bin/postgres -D /v", mask: [0, 1]) }
+
+  var kernel: PinKernel {
+    PinKernel(
+      children: { [self] pid in
+        questions += 1
+        guard tellsChildren, processes[pid] != nil else { return nil }
+        return Array(children.map { "\($0) " }.joined().utf8)
+      },
+      title: { [self] pid in
+        questions += 1
+        titlesRead += 1
+        return processes[pid]?.title
+      },
+      mask: { [self] pid in
+        questions += 1
+        if pid == 0 { return own }
+        return processes[pid]?.mask
+      },
+      setMask: { [self] cpus, pid in
+        questions += 1
+        if error != 0 { return error }
+        moves.append((pid, cpus.list))
+        if pid == 0 { own = cpus }
+        processes[pid]?.mask = cpus
+        return 0
+      },
+      otherThreads: { [self] pid in processes[pid]?.threads ?? [] })
+  }
+
+  /// A child as the postmaster forks it: with its mask, and its title until it has one of its own.
+  func fork(_ pid: pid_t, _ title: String? = nil) {
+    guard let parent = processes[Self.postmaster] else { return }
+    processes[pid] = Process(title: title ?? parent.title, mask: parent.mask)
+    children.append(pid)
+  }
+
+  func exit(_ pid: pid_t) {
+    processes[pid] = nil
+    children.removeAll { $0 == pid }
+  }
+
+  private func info(_ pid: pid_t) -> ProcessInfo? {
+    let start = processes[pid]?.start ?? 0
+    let parent = pid == Self.postmaster ? 1 : Self.postmaster
+    return ProcessInfo(
+      stat: "\(pid) (postgres) S \(parent) " + Array(repeating: "0", count: 17).joined(separator: " ") + " \(start) 0")
+  }
+
+  var server: (postmaster: ProcessInfo, children: [ProcessInfo])? {
+    guard processes[Self.postmaster] != nil, let postmaster = info(Self.postmaster) else { return nil }
+    return (postmaster, children.compactMap(info))
+  }
+
+  func mask(_ pid: pid_t) -> String? { processes[pid]?.mask.list }
+
+  func pinner(_ environment: [String: String] = ["HIVE_PG_PIN": "by-class"], machine: Machine? = nil) throws -> Pinner {
+    var classes = environment
+    classes["HIVE_CPU_PERFORMANCE"] = "0"
+    classes["HIVE_CPU_EFFICIENCY"] = "1"
+    return Pinner(
+      settings: try PinSettings(environment: environment), environment: classes, machine: machine ?? Self.twoCPUs(),
+      kernel: kernel, console: Console { self.lines.append($0) }, find: { self.server })
+  }
+
+  static func twoCPUs(_ allowed: @escaping @Sendable () -> CPUSet? = { [0, 1] }) -> Machine {
+    Machine(
+      files: MachineFiles { name, _ in
+        name == "sys/devices/system/cpu/online" || name == "sys/devices/system/cpu/possible" ? Array("0-1\n".utf8) : nil
+      }, affinity: allowed)
+  }
+}
+
+@Suite struct PinnerTests {
+  @Test func everyoneIsMovedOnceAndBackendsNever() throws {
+    let fake = FakeKernel()
+    for (pid, title) in [
+      (101, "postgres: checkpointer "), (102, "postgres: background writer "), (103, "postgres: walwriter "),
+      (104, "postgres: autovacuum launcher "), (105, "postgres: logical replication launcher "),
+      (106, "postgres: hive hive_genie [local] idle"),
+    ] { fake.fork(pid_t(pid), title) }
+    var pinner = try fake.pinner()
+    pinner.look(fake.server, state: .normal)
+    for pid in [pid_t(100), 101, 102, 103, 106] { #expect(fake.mask(pid) == "0", "\(pid)") }
+    for pid in [pid_t(104), 105] { #expect(fake.mask(pid) == "1", "\(pid)") }
+    // The monitor itself, the postmaster, and six more.
+    #expect(fake.moves.count == 8 && fake.moves.first?.pid == 0 && fake.moves.dropFirst().first?.pid == 100)
+    fake.moves = []
+    // A backend is right from birth; an autovacuum worker is moved.
+    fake.fork(107, "postgres: hive hive_genie [local] SELECT")
+    fake.fork(108, "postgres: autovacuum worker hive_genie")
+    pinner.poll()
+    #expect(fake.moves.map(\.pid) == [108] && fake.mask(107) == "0" && fake.mask(108) == "1")
+    let report = try #require(pinner.document())
+    #expect(report.roles.allSatisfy { $0.elsewhere == 0 } && report.refused.isEmpty)
+    #expect(report.roles.first { $0.name == "backends" }?.processes == 3)
+    #expect(report.roles.first { $0.name == "autovacuum" }?.processes == 2)
+  }
+
+  @Test func nothingIsAskedWhenNothingHasChanged() throws {
+    let fake = FakeKernel()
+    for pid in 0..<100 { fake.fork(pid_t(200 + pid), "postgres: hive hive_genie [local] idle") }
+    var pinner = try fake.pinner()
+    pinner.look(fake.server, state: .normal)
+    fake.questions = 0
+    for _ in 0..<50 { pinner.poll() }
+    #expect(fake.questions == 50)
+    // One that comes and one that goes cost their own questions only.
+    fake.exit(200)
+    fake.fork(300, "postgres: hive hive_genie [local] idle")
+    fake.questions = 0
+    fake.titlesRead = 0
+    pinner.poll()
+    #expect(fake.titlesRead == 1 && fake.questions == 3)
+  }
+
+  @Test func aChildWithoutATitleIsAskedAgain() throws {
+    let fake = FakeKernel()
+    var pinner = try fake.pinner()
+    pinner.look(fake.server, state: .normal)
+    fake.fork(110)
+    for _ in 0..<3 { pinner.poll() }
+    #expect(fake.mask(110) == "0")
+    // The list is the same as before, and yet it is looked at.
+    fake.processes[110]?.title = "postgres: autovacuum worker hive_genie"
+    pinner.poll()
+    #expect(fake.mask(110) == "1")
+    // A program that the postmaster runs is not the server's.
+    fake.fork(111, "sh -c something")
+    fake.processes[111]?.mask = [0, 1]
+    pinner.poll()
+    fake.questions = 0
+    pinner.poll()
+    #expect(fake.mask(111) == "0-1" && fake.questions == 1)
+    // One that ends between the list and the read is nobody.
+    fake.children.append(112)
+    pinner.poll()
+    fake.exit(112)
+    pinner.poll()
+    #expect(pinner.document()?.roles.map(\.processes).reduce(0, +) == 3)
+  }
+
+  @Test func whatSomebodyElseMovedComesBack() throws {
+    let fake = FakeKernel()
+    fake.fork(101, "postgres: walwriter ")
+    fake.fork(102, "postgres: hive hive_genie [local] idle")
+    fake.processes[101]?.threads = [1011]
+    fake.processes[1011] = .init(title: "", mask: [0, 1])
+    var pinner = try fake.pinner()
+    pinner.look(fake.server, state: .normal)
+    #expect(fake.mask(1011) == "0")
+    for pid in [pid_t(100), 101, 102] { fake.processes[pid]?.mask = [0, 1] }
+    #expect(pinner.document()?.roles.map(\.elsewhere).reduce(0, +) == 3)
+    pinner.look(fake.server, state: .normal)
+    #expect(pinner.document()?.roles.map(\.elsewhere).reduce(0, +) == 0)
+  }
+
+  @Test func aNumberGivenToAnotherProcessIsLookedAtAnew() throws {
+    let fake = FakeKernel()
+    fake.fork(101, "postgres: autovacuum worker hive_genie")
+    var pinner = try fake.pinner()
+    pinner.look(fake.server, state: .normal)
+    #expect(fake.mask(101) == "1")
+    fake.processes[101] = .init(title: "postgres: hive hive_genie [local] idle", mask: [0], start: 2)
+    pinner.look(fake.server, state: .normal)
+    #expect(fake.mask(101) == "0")
+    // So is the postmaster's own.
+    fake.processes[100] = .init(title: "/bin/postgres -D /v", mask: [0, 1], start: 9)
+    fake.children = []
+    pinner.look(fake.server, state: .normal)
+    #expect(fake.mask(100) == "0" && pinner.interval == Pinner.firstInterval)
+  }
+
+  @Test func aNewServerIsFoundBetweenTwoChecks() throws {
+    let fake = FakeKernel()
+    fake.processes = [:]
+    var pinner = try fake.pinner()
+    pinner.look(nil, state: .normal)
+    #expect(pinner.interval == Pinner.interval)
+    pinner.poll()
+    fake.processes[100] = .init(title: "/bin/postgres -D /v", mask: [0, 1])
+    pinner.poll()
+    #expect(fake.mask(100) == "0" && pinner.interval == Pinner.firstInterval)
+    fake.fork(101, "postgres: autovacuum launcher ")
+    for _ in 0..<10 { pinner.poll() }
+    #expect(fake.mask(101) == "1" && pinner.interval == Pinner.interval)
+    // It goes, and comes back under another number of start.
+    fake.processes = [:]
+    fake.children = []
+    pinner.poll()
+    #expect(pinner.document()?.roles.map(\.name) == ["monitor"])
+    fake.processes[100] = .init(title: "/bin/postgres -D /v", mask: [0, 1], start: 5)
+    pinner.poll()
+    #expect(fake.mask(100) == "0")
+  }
+
+  @Test func withoutAListOfChildrenTheChecksDoIt() throws {
+    let fake = FakeKernel()
+    fake.tellsChildren = false
+    fake.fork(101, "postgres: autovacuum launcher ")
+    var pinner = try fake.pinner()
+    pinner.look(fake.server, state: .normal)
+    #expect(fake.mask(101) == "1")
+    fake.fork(102, "postgres: autovacuum worker x")
+    pinner.poll()
+    #expect(fake.mask(102) == "0")
+    pinner.look(fake.server, state: .normal)
+    #expect(fake.mask(102) == "1")
+  }
+
+  @Test(arguments: [(EPERM, "CAP_SYS_NICE"), (EINVAL, "--cpuset-cpus"), (ENOSYS, "HIVE_PG_PIN=off")])
+  func whatTheKernelRefusesIsSaidOnceAndReported(_ error: Int32, remedy: String) throws {
+    let fake = FakeKernel()
+    for pid in 0..<20 { fake.fork(pid_t(200 + pid), "postgres: autovacuum worker hive_genie") }
+    fake.error = error
+    var pinner = try fake.pinner()
+    for _ in 0..<5 { pinner.look(fake.server, state: .normal) }
+    let warnings = fake.lines.filter { $0.hasPrefix("warning") }
+    #expect(warnings.count == 1 && warnings.first?.contains(remedy) == true, "\(warnings)")
+    let refused = try #require(pinner.document()?.refused)
+    #expect(refused.count == 1 && refused.first?.processes == 22 && refused.first?.remedy.contains(remedy) == true)
+    // Allowed again, all is well at the next look.
+    fake.error = 0
+    pinner.look(fake.server, state: .normal)
+    #expect(pinner.document()?.refused == [] && fake.mask(200) == "1" && fake.mask(100) == "0")
+  }
+
+  @Test func heatMovesAndRecoveryBringsBack() throws {
+    let fake = FakeKernel()
+    for (pid, title) in [
+      (101, "postgres: walwriter "), (102, "postgres: hive hive_genie [local] SELECT"),
+      (103, "postgres: autovacuum launcher "),
+    ] { fake.fork(pid_t(pid), title) }
+    var pinner = try fake.pinner(["HIVE_PG_PIN": "by-class", "HIVE_PG_PIN_AUTOVACUUM": "0"])
+    func masks() -> [String] { [100, 101, 102, 103].map { fake.mask($0) ?? "" } }
+    for (state, expected) in [
+      (ThermalState.normal, ["0", "0", "0", "0"]), (.warning, ["0", "0", "0", "1"]), (.critical, ["1", "0", "1", "1"]),
+      (.warning, ["0", "0", "0", "1"]), (.normal, ["0", "0", "0", "0"]), (.critical, ["1", "0", "1", "1"]),
+    ] {
+      pinner.look(fake.server, state: state)
+      #expect(masks() == expected, "\(state)")
+      // What is born in the heat is born there.
+      fake.fork(150, "postgres: hive hive_genie [local] idle")
+      #expect(fake.mask(150) == expected[0])
+      fake.exit(150)
+    }
+    #expect(pinner.document()?.roles.first { $0.name == "backends" }?.isMoved == true)
+    pinner.release()
+    #expect(masks() == ["0", "0", "0", "0"])
+  }
+
+  @Test func aChangedCpusetIsANewPlan() throws {
+    final class Allowed: @unchecked Sendable { var cpus: CPUSet = [0, 1] }
+    let allowed = Allowed()
+    let fake = FakeKernel()
+    fake.fork(101, "postgres: walwriter ")
+    fake.fork(102, "postgres: autovacuum launcher ")
+    var pinner = try fake.pinner(machine: FakeKernel.twoCPUs { allowed.cpus })
+    pinner.look(fake.server, state: .normal)
+    #expect(fake.mask(101) == "0" && fake.mask(102) == "1")
+    allowed.cpus = [1]
+    pinner.look(fake.server, state: .normal)
+    #expect(fake.mask(101) == "1" && fake.mask(102) == "1")
+    #expect(
+      pinner.document()?.roles.first { $0.name == "walwriter" }?.explanation.contains("falls to efficiency") == true)
+    #expect(fake.lines.contains { $0.contains("CPUs allowed by affinity: 1") })
+    allowed.cpus = [0, 1]
+    pinner.look(fake.server, state: .normal)
+    #expect(fake.mask(101) == "0" && fake.mask(102) == "1")
+  }
+
+  @Test func offAsksNothingAtAll() throws {
+    let fake = FakeKernel()
+    fake.fork(101, "postgres: autovacuum launcher ")
+    var pinner = try fake.pinner(["HIVE_PG_PIN": "off"])
+    pinner.look(fake.server, state: .critical)
+    pinner.poll()
+    pinner.release()
+    #expect(fake.questions == 0 && pinner.interval == nil && pinner.document() == nil)
+  }
+
+  @Test func wrongClassesAreSaidOnceAndTheMachineIsAsItIs() throws {
+    let fake = FakeKernel()
+    fake.fork(101, "postgres: walwriter ")
+    var pinner = Pinner(
+      settings: try PinSettings(environment: ["HIVE_PG_PIN": "by-class"]),
+      environment: ["HIVE_CPU_PERFORMANCE": "0,77"], machine: FakeKernel.twoCPUs(), kernel: fake.kernel,
+      console: Console { fake.lines.append($0) }, find: { fake.server })
+    for _ in 0..<3 { pinner.look(fake.server, state: .normal) }
+    #expect(fake.lines.count { $0.contains("this machine has no CPU 77") } == 1 && fake.mask(101) == "0-1")
+  }
+}
