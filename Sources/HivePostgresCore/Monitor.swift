@@ -82,7 +82,7 @@ public struct Monitor {
       var heat = thermal.document(interval: settings.monitorInterval)
       heat.pinning = pinning
       // What cannot be known does not change: said once, and again to a PID 1 that was away.
-      if heat.knowledge != "unavailable" || heat != reportedThermal || problem != lastReport {
+      if heat.knowledge != "unavailable" || pinning != nil || heat != reportedThermal || problem != lastReport {
         guard let refused = post("/v1/thermal", heat.json) else { break }
         reportedThermal = refused.isEmpty ? heat : nil
       }
@@ -195,7 +195,9 @@ public struct Monitor {
 
   /// A server that is away may be so for want of space: then that is the reason to act on. Empty: there is enough.
   private var spaceRemark: String {
-    guard let free = try? FileSystem.freeBytes(volume.dataDirectory).free, free < Monitor.criticalBytes else { return "" }
+    guard let free = try? FileSystem.freeBytes(volume.dataDirectory).free, free < Monitor.criticalBytes else {
+      return ""
+    }
     return "; disk full: \(free >> 20) MB free, PostgreSQL may need \(Monitor.criticalBytes >> 20) to start"
   }
 

@@ -20,14 +20,34 @@ struct Thermal: ParsableCommand {
   }
 
   static func text(_ heat: ThermalDocument, _ style: Style) -> String {
-    guard heat.knowledge != "unavailable" else { return "unavailable: this machine shows no processor temperature" }
+    let places = heat.pinning.map { lines($0, style) } ?? []
+    guard heat.knowledge != "unavailable" else {
+      return (["unavailable: this machine shows no processor temperature"] + places).joined(separator: "\n")
+    }
     func degrees(_ value: Double) -> String { "\((value * 10).rounded() / 10) °C" }
     var line = style.paint(heat.state, heat.state == "normal" ? .green : heat.state == "critical" ? .red : .yellow)
     if heat.knowledge == "unknown" { line += " (" + style.paint("unknown", .yellow) + ": the sensors are lost)" }
     if let celsius = heat.celsius { line += ", \(degrees(celsius)) (\(harmless(heat.sensor)))" }
     line += ", warning at \(degrees(heat.warning)), critical at \(degrees(heat.critical)), "
     line += "\(heat.transitions) \(heat.transitions == 1 ? "change" : "changes")"
-    return ([line] + heat.brakes.map { "  braked: \(harmless($0))" } + heat.remarks.map { "  \(harmless($0))" })
-      .joined(separator: "\n")
+    return ([line] + heat.brakes.map { "  braked: \(harmless($0))" } + heat.remarks.map { "  \(harmless($0))" }
+      + places).joined(separator: "\n")
+  }
+
+  /// Where the server's processes run, a line for each set of CPUs; then what the kernel refused.
+  private static func lines(_ pinning: ServerPinningDocument, _ style: Style) -> [String] {
+    var places: [(cpus: String, roles: [String])] = []
+    for role in pinning.roles {
+      var text = harmless(role.name)
+      if role.isMoved { text += style.paint(" (heat)", .yellow) }
+      if role.elsewhere > 0 { text += style.paint(" (\(role.elsewhere) of \(role.processes) elsewhere)", .red) }
+      if let index = places.firstIndex(where: { $0.cpus == role.cpus }) {
+        places[index].roles.append(text)
+      } else {
+        places.append((role.cpus, [text]))
+      }
+    }
+    return places.map { "  CPU \(harmless($0.cpus)): \($0.roles.joined(separator: ", "))" }
+      + pinning.refused.map { "  \($0.processes) processes: \(harmless($0.message)); \(harmless($0.remedy))" }
   }
 }

@@ -107,6 +107,8 @@ extension Daemon {
   func healthDocument() -> HealthDocument {
     var document = HealthDocument(core.health(at: Clock.now()), version: options.version)
     document.thermal = thermalDocument()
+    // Where the server runs has its own request: this one is asked for all the time.
+    document.thermal?.pinning = nil
     return document
   }
 

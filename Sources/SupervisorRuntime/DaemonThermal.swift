@@ -12,8 +12,11 @@ struct ThermalReport {
   /// What is known of the heat now: a report that is older than three of its intervals tells the last state, and no more that it holds.
   func document(at now: Moment) -> ThermalDocument {
     let age = (now.instant - at.instant).inSeconds
-    guard document.knowledge != "unavailable", age > document.intervalSeconds * 3 else { return document }
+    guard age > document.intervalSeconds * 3 else { return document }
     var old = document
+    // Processes come and go: where they run is not known any more.
+    old.pinning = nil
+    guard document.knowledge != "unavailable" else { return old }
     old.knowledge = "unknown"
     old.remarks = ["no report for \(Int(max(0, min(age, 1e9)))) s"] + old.remarks
     return old
@@ -56,6 +59,25 @@ extension Daemon {
     page.sample("hivesup_thermal_known", [], document.knowledge == "known" ? 1 : 0)
     page.metric("hivesup_thermal_transitions_total", .counter, help: "Changes of the thermal state.")
     page.sample("hivesup_thermal_transitions_total", [], document.transitions)
+    if let pinning = document.pinning { write(pinning, to: &page) }
+  }
+
+  private func write(_ pinning: ServerPinningDocument, to page: inout PrometheusWriter) {
+    page.metric(
+      "hivesup_postgres_processes", .gauge, help: "Processes of the database server by role, and their CPUs as planned."
+    )
+    for role in pinning.roles {
+      page.sample("hivesup_postgres_processes", [("role", role.name), ("cpus", role.cpus)], role.processes)
+    }
+    page.metric(
+      "hivesup_postgres_processes_elsewhere", .gauge, help: "How many of them the kernel runs on other CPUs than these.")
+    for role in pinning.roles {
+      page.sample("hivesup_postgres_processes_elsewhere", [("role", role.name)], role.elsewhere)
+    }
+    page.metric(
+      "hivesup_postgres_affinity_refused", .gauge, help: "For how many processes the kernel refused other CPUs.")
+    page.sample(
+      "hivesup_postgres_affinity_refused", [], pinning.refused.reduce(0) { $0 &+ $1.processes })
   }
 
   private func tenths(_ value: Double) -> String {

@@ -6,6 +6,52 @@ import Testing
     state: "warning", knowledge: "known", celsius: 81.5, sensor: "coretemp Package id 0", warning: 80, critical: 85,
     transitions: 3, brakes: ["max_parallel_workers = 4"], remarks: [], intervalSeconds: 2)
 
+  private static let pinning = ServerPinningDocument(
+    profile: "by-class",
+    roles: [
+      .init(
+        name: "backends", requested: "performance", cpus: "0-11", isMoved: false, explanation: "", processes: 7,
+        elsewhere: 0),
+      .init(
+        name: "autovacuum", requested: "0", cpus: "12-19", isMoved: true, explanation: "hot", processes: 2, elsewhere: 1
+      ),
+    ],
+    refused: [.init(processes: 1, message: "no", remedy: "CAP_SYS_NICE")])
+
+  @Test func whereTheServerRunsIsWrittenAndReadBack() throws {
+    var document = Self.sample
+    #expect(!String(decoding: document.json, as: UTF8.self).contains("pinning"))
+    document.pinning = Self.pinning
+    #expect(try ThermalDocument(json: JSONValue(parsing: document.json)) == document)
+    // One report of everything there is stays well below what a request may have.
+    let role = Self.pinning.roles[1]
+    document.pinning?.roles = Array(repeating: role, count: 32)
+    #expect(document.json.count < 8192)
+    #expect(try ThermalDocument(json: JSONValue(parsing: document.json)) == document)
+  }
+
+  @Test func aPinningHasItsBounds() throws {
+    for change in [
+      { $0.roles = Array(repeating: $0.roles[0], count: 33) }, { $0.roles[0].processes = -1 },
+      { $0.roles[1].elsewhere = -1 },
+      { $0.roles[0].name = "" }, { $0.roles[0].explanation = String(repeating: "x", count: 513) },
+      { $0.refused[0].remedy = String(repeating: "x", count: 513) },
+      { $0.profile = String(repeating: "x", count: 513) },
+      { $0.refused = Array(repeating: $0.refused[0], count: 33) },
+    ] as [(inout ServerPinningDocument) -> Void] {
+      var document = Self.sample
+      var pinning = Self.pinning
+      change(&pinning)
+      document.pinning = pinning
+      let json = try JSONValue(parsing: document.json)
+      #expect(throws: ControlFault.self) { try ThermalDocument(json: json) }
+    }
+    for text in [#"{}"#, #"{"profile":"off"}"#, #"[]"#, #"7"#, #"{"profile":1,"roles":[]}"#] {
+      let json = try JSONValue(parsing: Array(text.utf8))
+      #expect(throws: ControlFault.self) { try ServerPinningDocument(json: json) }
+    }
+  }
+
   @Test func whatIsWrittenIsReadBack() throws {
     for celsius in [nil, 81.5, -3] as [Double?] {
       for state in ThermalDocument.states {

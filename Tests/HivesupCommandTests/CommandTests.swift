@@ -162,7 +162,9 @@ import Testing
     #expect(
       hot.output
         == "critical, 86.3 °C (coretemp Package id 0), warning at 80.0 °C, critical at 85.0 °C, 3 changes\n"
-        + "  braked: max_parallel_workers = 0\n  a remark\n")
+        + "  braked: max_parallel_workers = 0\n  a remark\n"
+        + "  CPU 12-19: backends (heat), autovacuum\n  CPU 0-11: walwriter (1 of 1 elsewhere)\n"
+        + "  1 processes: refused; CAP_SYS_NICE\n")
     #expect(ctl("thermal", "--json").output.contains(#""state":"critical""#))
   }
 

@@ -67,7 +67,20 @@ enum Sample {
 
   static let heat = ThermalDocument(
     state: "critical", knowledge: "known", celsius: 86.25, sensor: "coretemp Package id 0", warning: 80, critical: 85,
-    transitions: 3, brakes: ["max_parallel_workers = 0"], remarks: ["a remark"], intervalSeconds: 2)
+    transitions: 3, brakes: ["max_parallel_workers = 0"], remarks: ["a remark"], intervalSeconds: 2,
+    pinning: ServerPinningDocument(
+      profile: "by-class",
+      roles: [
+        .init(
+          name: "backends", requested: "performance", cpus: "12-19", isMoved: true, explanation: "hot", processes: 7,
+          elsewhere: 0),
+        .init(
+          name: "walwriter", requested: "performance", cpus: "0-11", isMoved: false, explanation: "", processes: 1,
+          elsewhere: 1),
+        .init(
+          name: "autovacuum", requested: "efficiency", cpus: "12-19", isMoved: false, explanation: "", processes: 1,
+          elsewhere: 0),
+      ], refused: [.init(processes: 1, message: "refused", remedy: "CAP_SYS_NICE")]))
 
   static let events = [
     EventDocument(seq: 41, timestamp: now, program: "", cause: "started"),
