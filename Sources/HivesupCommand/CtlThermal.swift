@@ -30,7 +30,8 @@ struct Thermal: ParsableCommand {
     if let celsius = heat.celsius { line += ", \(degrees(celsius)) (\(harmless(heat.sensor)))" }
     line += ", warning at \(degrees(heat.warning)), critical at \(degrees(heat.critical)), "
     line += "\(heat.transitions) \(heat.transitions == 1 ? "change" : "changes")"
-    return ([line] + heat.brakes.map { "  braked: \(harmless($0))" } + heat.remarks.map { "  \(harmless($0))" }
+    return
+      ([line] + heat.brakes.map { "  braked: \(harmless($0))" } + heat.remarks.map { "  \(harmless($0))" }
       + places).joined(separator: "\n")
   }
 

@@ -70,7 +70,8 @@ extension Daemon {
       page.sample("hivesup_postgres_processes", [("role", role.name), ("cpus", role.cpus)], role.processes)
     }
     page.metric(
-      "hivesup_postgres_processes_elsewhere", .gauge, help: "How many of them the kernel runs on other CPUs than these.")
+      "hivesup_postgres_processes_elsewhere", .gauge, help: "How many of them the kernel runs on other CPUs than these."
+    )
     for role in pinning.roles {
       page.sample("hivesup_postgres_processes_elsewhere", [("role", role.name)], role.elsewhere)
     }
