@@ -157,6 +157,37 @@ struct ExecTests {
     #expect(sandbox.stop(third) == .exited(0))
   }
 
+  /// As below PID 1, which would give up after some attempts that all end in the same way.
+  @Test func aStartWithoutRoomWaitsForIt() throws {
+    guard Harness.isRoot else { return }
+    let sandbox = try Sandbox()
+    try FileSystem.makeDirectories(sandbox.volume, mode: 0o755)
+    let mounted = try Harness.run("/bin/mount", ["-t", "tmpfs", "-o", "size=300m", "tmpfs", sandbox.volume])
+    guard mounted.ending == .exited(0) else { return }
+    defer { _ = try? Harness.run("/bin/umount", ["-l", sandbox.volume]) }
+    #expect(sandbox.stop(try sandbox.serve()) == .exited(0))
+    let filler = sandbox.volume + "/filler"
+    _ = try Harness.run("/bin/sh", ["-c", "head -c 1000M /dev/zero > \(filler)"])
+    // For a while: the status is that of a start that does not wait.
+    let refused = try sandbox.hive("exec", ["HIVE_SPACE_TIMEOUT": "1"])
+    #expect(refused.ending == .exited(77), "\(refused.output)")
+    #expect(refused.output.contains("It starts by itself when there is room"), "\(refused.output)")
+    // A stop signal ends it, at once.
+    let stopped = try sandbox.start("exec", ["HIVE_SPACE_TIMEOUT": "600"])
+    #expect(Harness.eventually { stopped.output().contains("when there is room") })
+    #expect(sandbox.stop(stopped) == .exited(130), "\(stopped.output())")
+    // For ever, where PID 1 has a socket, though nobody answers there.
+    let waiting = try sandbox.start("exec", ["HIVESUP_SOCKET": sandbox.root + "/none.sock"])
+    #expect(Harness.eventually { waiting.output().contains("when there is room") })
+    usleep(1_200_000)
+    #expect(waiting.poll() == nil)
+    #expect(try sandbox.servers().isEmpty)
+    try FileSystem.remove(filler)
+    #expect(Harness.eventually { (try? sandbox.sql("SELECT 1")) == "1" }, "\(waiting.output())")
+    #expect(waiting.output().contains("there is room again after"), "\(waiting.output())")
+    #expect(sandbox.stop(waiting) == .exited(0))
+  }
+
   @Test func anotherServersSocketIsLeftAlone() throws {
     let first = try Sandbox()
     try first.serve()

@@ -257,6 +257,28 @@ struct CheckTests {
     #expect(world.records.count == before, "only a change is an event")
   }
 
+  /// Others may know why a program does not come up; what they said a while ago says nothing of now.
+  @Test(arguments: [false, true]) func aFailingReportExplainsAStartThatTakesLong(_ hasBeenUp: Bool) {
+    let probe = CheckSpec(probe: .notify, interval: .seconds(5), timeout: .seconds(1), failures: 1)
+    let world = World(configuration([program("db") { $0.readiness = probe }])) { _, attempt in
+      Behaviour(readyAfter: hasBeenUp && attempt == 1 ? .milliseconds(100) : nil)
+    }
+    world.send(.boot)
+    world.run(.seconds(2))
+    if hasBeenUp {
+      world.kill("db")
+      world.run(.seconds(2))
+    }
+    let without = world.core.health(at: world.now).reasons
+    #expect(without.count == 1 && without[0].hasPrefix("db is STARTING, not ready yet"), "\(without)")
+    world.send(.checkReported(program: "db", report("disk", true, "fine")))
+    #expect(world.core.health(at: world.now).reasons == without)
+    world.send(.checkReported(program: "db", report("database", false, "disk full")))
+    #expect(world.core.health(at: world.now).reasons == without.map { "\($0); database: disk full" })
+    world.run(.milliseconds(30_001))
+    #expect(world.core.health(at: world.now).reasons == without)
+  }
+
   @Test func reportsFromOutsideAreBounded() {
     let world = World(configuration([program("db")]))
     world.send(.boot)

@@ -61,25 +61,25 @@ class Container:
     # --- its life ----------------------------------------------------------------------------------------------------------
 
     def run(self, *options, command=(), publish=True, files=None):
-        """`docker run --detach OPTIONS… IMAGE COMMAND…`; with `files` ({path: text}) `docker create`, these files, `docker start`."""
+        """`docker run --detach OPTIONS… IMAGE COMMAND…`; with `files` ({path: content}) `docker create`, these files, `docker start`."""
         published = ["--publish", f"127.0.0.1::{self.role.port}"] if publish else []
         rest = ["--name", self.name, "--label", engine.LABEL, *published, *options, self.image, *command]
         if files:
             docker("create", *rest)
-            for path, text in files.items():
-                self.write(path, text)
+            for path, content in files.items():
+                self.write(path, content)
             return self.start()
         self.begun = time.monotonic()
         docker("run", "--detach", *rest)
         self._look_up_port()
         return self
 
-    def write(self, path, text):
-        """A file of root's that everybody may read, in a container that may be down."""
-        with tempfile.NamedTemporaryFile("w") as file:
-            file.write(text)
+    def write(self, path, content):
+        """A file of root's that everybody may read and execute, from a string or bytes, in a container that may be down."""
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
-            os.chmod(file.name, 0o644)
+            os.chmod(file.name, 0o755)
             docker("cp", file.name, f"{self.name}:{path}")
 
     def renew(self):
