@@ -239,6 +239,11 @@ struct VolumeTests {
     #expect(try sandbox.fingerprint() == before)
     // Killed, it leaves postmaster.pid behind: nobody is there, and the cluster is taken over and recovers.
     server.kill()
+    // The kernel ends the namespace's other processes a moment after its first.
+    #expect(
+      Harness.eventually {
+        (try? ProcessTable.servers(of: sandbox.volume, owner: VolumeTests.theirs.uid))?.isEmpty == true
+      })
     #expect(try FileSystem.exists(sandbox.volume + "/postmaster.pid"))
     let adopted = try sandbox.hive("init")
     #expect(adopted.ending == .exited(0), "\(adopted.output)")
