@@ -185,6 +185,20 @@ enum Machines {
     }
   }
 
+  /// docs/cpu-classes.md says what the code does: every group has a row, with what both profiles ask for.
+  @Test func theDocumentedTableIsThePlans() throws {
+    let root = Path.parent(Path.parent(Sandbox.etc("genie")))
+    let text = try #require(try FileSystem.readText(Path.join(root, "docs/cpu-classes.md")))
+    let topology = try Machines.topology("meteor-lake-155h")
+    let byClass = PinPlan(settings(.byClass), topology, .normal)
+    let table = PinPlan(settings(.meteorLake), topology, .normal)
+    let rows = text.split(separator: "\n").map { $0.split(separator: "|").map { $0.filter { $0 != "`" && $0 != " " } } }
+    for group in PinGroup.allCases {
+      let row = rows.first { $0.count == 4 && $0[1] == group.variable }
+      #expect(row?[2] == byClass[group].wish.text && row?[3] == table[group].wish.text, "\(group)")
+    }
+  }
+
   @Test func meteorLakeOnAnotherMachineIsByClass() throws {
     for name in ["alder-lake-12700k", "lunar-lake-258v", "rk3588", "vm-kvm", "amd-epyc-7313-2p"] {
       let topology = try Machines.topology(name)

@@ -125,11 +125,11 @@ private struct Curve {
     let given = try ThermalThresholds(
       environment: ["THERMAL_THRESHOLD_WARNING": "70", "THERMAL_THRESHOLD_CRITICAL": "75.5"])
     #expect(given.warning == 70 && given.critical == 75.5)
+    #expect(try ThermalThresholds(environment: ["THERMAL_THRESHOLD_WARNING": ""]) == ThermalThresholds())
     for wrong in [
       ["THERMAL_THRESHOLD_WARNING": "90"], ["THERMAL_THRESHOLD_CRITICAL": "80"], ["THERMAL_THRESHOLD_WARNING": "hot"],
       ["THERMAL_THRESHOLD_CRITICAL": "1000"], ["THERMAL_HYSTERESIS_WARNING": "-1"],
       ["THERMAL_THRESHOLD_WARNING": "nan"],
-      ["THERMAL_THRESHOLD_WARNING": ""],
     ] {
       #expect(throws: Failure.self, "\(wrong)") { try ThermalThresholds(environment: wrong) }
     }

@@ -47,7 +47,8 @@ public struct ThermalThresholds: Equatable, Sendable {
   /// - Throws: a value that is no temperature (20…125), a hysteresis outside 0…40, or a warning that is not below critical.
   public init(environment: [String: String]) throws(Failure) {
     func number(_ name: String, _ fallback: Double, _ range: ClosedRange<Double>) throws(Failure) -> Double {
-      guard let text = environment[name] else { return fallback }
+      // As everywhere: a variable that is empty is not set.
+      guard let text = environment[name], !text.isEmpty else { return fallback }
       guard let value = Double(text), range.contains(value) else {
         throw Failure(
           .configuration, "cannot use \(name)=\(text): it is no number from \(range.lowerBound) to \(range.upperBound)",
