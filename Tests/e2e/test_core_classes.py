@@ -261,6 +261,29 @@ def test_a_monitor_that_dies_in_the_heat_leaves_nothing_behind(place):
         stack.wait_healthy()
 
 
+def test_lost_sensors_keep_the_brakes_and_a_stop_takes_them_off(place):
+    """What cannot be read is not cold; but when nobody watches any more, nothing may stay behind."""
+    with running(place) as stack:
+        stack.wait_state("normal")
+        workers = stack.setting("max_parallel_workers")
+        stack.sensors.set(95)
+        stack.wait_state("critical")
+        until(lambda: stack.are(**CRITICAL), lambda: f"{stack.masks()}")
+        for garbage in ("-274000\n", "hot\n", None):
+            if garbage is None:
+                stack.sensors.file.unlink()
+            else:
+                stack.sensors.file.write_text(garbage)
+            time.sleep(1.2)
+        until(lambda: stack.thermal()["knowledge"] == "unknown", lambda: f"{stack.thermal()}{stack.output()}")
+        assert stack.thermal()["state"] == "critical" and get(stack.port).json["thermal"]["knowledge"] == "unknown"
+        assert tool(stack, "ctl", "thermal", "--socket", stack.socket).returncode == 3
+        assert stack.are(**CRITICAL) and stack.setting("max_parallel_workers") == "0", stack.masks()
+        assert tool(stack, "ctl", "stop", "health-monitor", "--socket", stack.socket).returncode == 0
+        until(lambda: stack.are(**NORMAL), lambda: f"{stack.masks()}{stack.output()}")
+        until(lambda: stack.setting("max_parallel_workers") == workers, lambda: stack.setting("max_parallel_workers"))
+
+
 def test_switched_off_the_server_is_left_alone(place):
     """But for what the program itself asks for in hivesup.conf: all of it on fast cores."""
     with running(place, environment={**CLASSES, "HIVE_PG_PIN": "off", "HIVE_PG_PIN_AUTOVACUUM": ""}) as stack:
