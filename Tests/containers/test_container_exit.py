@@ -80,8 +80,8 @@ def test_restart_on_failure_acts_on_it_and_not_on_a_stop(role, container, volume
     rows = {one.create(1)}
     for restarts, (how, status) in enumerate([("7", 7), ("SEGV", 139)], 1):
         end(one, how)
-        until(lambda: one.inspect()["RestartCount"] == restarts and one.running(), lambda: f"docker restarts it\n{one.describe()}", 30, 0.1)
-        one.renew()
+        # Docker counts first; the ports are published a moment later.
+        until(lambda: one.inspect()["RestartCount"] == restarts and one.renew().ready(), lambda: f"docker restarts it\n{one.describe()}", 60, 0.1)
         up(one)
         rows.add(one.create(restarts + 1))
         assert f"ending with status {status}" in one.logs()

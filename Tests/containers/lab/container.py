@@ -86,6 +86,7 @@ class Container:
         """After docker has started it again by itself: the port and the address are others now."""
         self.begun = time.monotonic()
         self._look_up_port()
+        return self
 
     def start(self):
         self.begun = time.monotonic()
@@ -226,6 +227,8 @@ class Container:
 
     def ready(self):
         """True when the health document says healthy. False while nothing listens."""
+        if self.port is None:
+            return False
         try:
             return self.request("GET", "/api/v1/health", timeout=2).status == 200
         except OSError:

@@ -39,6 +39,15 @@ class Prober:
         """The reasons with which the document had this status after that time."""
         return [reasons for when, _, status, reasons in self.changes if status == word and when >= since]
 
+    def longest(self, word):
+        """For how many seconds the document had this status without a pause, at most; up to now where it still has."""
+        moments = [when for when, *_ in self.changes[1:]] + [time.monotonic()]
+        best = begun = 0.0
+        for (when, _, status, _), until in zip(self.changes, moments, strict=True):
+            begun = (begun or when) if status == word else 0.0
+            best = max(best, until - begun if begun else 0.0)
+        return best
+
     def _run(self):
         last = None
         while not self._over.is_set():
@@ -109,7 +118,8 @@ class HealthLog:
     def __init__(self, one):
         self.statuses = []
         self._process = subprocess.Popen(
-            ["docker", "events", "--filter", f"container={one.name}", "--filter", "event=health_status", "--format", "{{.Status}}"],
+            # What happens before it has subscribed is told afterwards.
+            ["docker", "events", "--since", "1m", "--filter", f"container={one.name}", "--filter", "event=health_status", "--format", "{{.Status}}"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self._thread = threading.Thread(target=self._run, daemon=True)
 
