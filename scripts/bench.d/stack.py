@@ -39,32 +39,49 @@ def healthy(port):
         connection.close()
 
 
-def once(state, port, pg_port, log):
+@contextlib.contextmanager
+def launched(state, ports, log, environment=None):
+    """`scripts/run genie` with its data below `state`, about to start hivesupd (the process is it by then): yields the process.
+    Whatever happens, nothing of it is left afterwards."""
     project = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    environment = {**os.environ, "HIVE_STATE": state, "HIVE_PORT": str(port), "HIVE_PG_PORT": str(pg_port)}
+    port, pg_port = ports
+    surroundings = {**os.environ, "HIVE_STATE": state, "HIVE_PORT": str(port), "HIVE_PG_PORT": str(pg_port), **(environment or {})}
     process = subprocess.Popen(
-        [f"{project}/scripts/run", "genie"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+        [f"{project}/scripts/run", "genie"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=surroundings
     )
     try:
         # The script's own work (is all set up? copies for the services' user) is no part of what is measured.
-        wait(lambda: process.poll() is not None or processes.executable(process.pid).endswith("/hivesupd"), 600, 0.0005)
-        begun = time.monotonic()
-        wait(lambda: process.poll() is not None or healthy(port), 60, 0.005)
-        up = time.monotonic()
-        if process.poll() is not None:
-            raise measures.Trouble(f"the stack ended with status {process.returncode}")
-        pids = processes.tree(process.pid)
-        stopping = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        if processes.wait_gone(pids, 30) is None:
-            raise measures.Trouble("the stack was still there 30 s after TERM")
-        return (up - begun) * 1000, (time.monotonic() - stopping) * 1000
+        wait(lambda: process.poll() is not None or (processes.executable(process.pid) or "").endswith("/hivesupd"), 600, 0.0005)
+        yield process
     finally:
         if process.poll() is None:
             for pid in processes.tree(process.pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         process.wait()
+
+
+def wait_healthy(process, port):
+    wait(lambda: process.poll() is not None or healthy(port), 60, 0.005)
+    if process.poll() is not None:
+        raise measures.Trouble(f"the stack ended with status {process.returncode}")
+
+
+def stop(process):
+    pids = processes.tree(process.pid)
+    process.send_signal(signal.SIGTERM)
+    if processes.wait_gone(pids, 30) is None:
+        raise measures.Trouble("the stack was still there 30 s after TERM")
+
+
+def once(state, port, pg_port, log):
+    with launched(state, (port, pg_port), log) as process:
+        begun = time.monotonic()
+        wait_healthy(process, port)
+        up = time.monotonic()
+        stopping = time.monotonic()
+        stop(process)
+        return (up - begun) * 1000, (time.monotonic() - stopping) * 1000
 
 
 def wait(condition, seconds, pause):
