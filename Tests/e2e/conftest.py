@@ -25,11 +25,22 @@ STACKS = None
 
 def pytest_configure(config):
     global STACKS
+    config.addinivalue_line("markers", "root: what only root can arrange; as an ordinary user it is not among the tests")
     with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         STACKS = os.fdopen(os.dup(2), "w")
     for program in (laboratory.HIVESUP, laboratory.HIVESUPD):
         if not os.access(program, os.X_OK):
             raise pytest.UsageError(f"cannot test: no {program}; build with `swift build -c release` or give HIVE_BIN_DIR")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Not skipped: scripts/test runs the suite as root, too, and there they are."""
+    if os.geteuid() == 0:
+        return
+    roots = [item for item in items if item.get_closest_marker("root")]
+    if roots:
+        items[:] = [item for item in items if item not in roots]
+        config.hook.pytest_deselected(items=roots)
 
 
 def pytest_terminal_summary(terminalreporter, exitstatus, config):
