@@ -3,6 +3,7 @@
 import contextlib
 import glob
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -20,6 +21,9 @@ HOGS = ("hog1", "hog2", "hog3")
 CLIENTS = 2
 #: Transactions a second of the paced load: an API's, not a saturated server's.
 RATE = 400
+#: With more CPUs than this in use by others a measurement is repeated, twice at most, and the calmest of them counts: chosen by what
+#: others do, never by what came out.
+CALM = 0.4
 
 
 def prepare(server, quick):
@@ -50,34 +54,57 @@ def prepare(server, quick):
             )
 
 
-class Hog(threading.Thread):
-    """Adds up the CPU time of the autovacuum workers, which come and go."""
+class Meter(threading.Thread):
+    """Adds up who has used the processors: autovacuum's workers, which come and go, all of the server, and others on the machine."""
 
     def __init__(self, server):
         super().__init__(daemon=True)
-        self.server, self.ended = server, threading.Event()
         self.postmaster = server.postmaster()
-        self.first, self.last, self.wrong = {}, {}, []
+        self.ended = threading.Event()
+        self.workers, self.used = set(), {}
+
+    def __enter__(self):
+        self.begun = time.monotonic()
+        self.known = {pid: pinned_stack.cpu_ns(pid) for pid in processes.children(self.postmaster)}
+        self.before = busy(), clients()
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        self.join()
+        self.look()
+        seconds = time.monotonic() - self.begun
+        everything, ours = busy() - self.before[0], clients() - self.before[1]
+        self.autovacuum = sum(self.used.get(pid, 0) for pid in self.workers) / 1e9 / seconds
+        # What a process has used since it was last looked at and before its end is charged to others: a few ms each.
+        self.others = max(0.0, everything - ours - sum(self.used.values()) / 1e9) / seconds
 
     def run(self):
-        begun = time.monotonic()
-        known = {}
-        while True:
-            for pid in processes.children(self.postmaster):
-                if pid not in known:
-                    known[pid] = pinned_stack.title(pid).startswith("autovacuum worker")
-                used = pinned_stack.cpu_ns(pid) if known[pid] else None
-                if used is not None:
-                    # What it has used before the measurement is not counted.
-                    self.first.setdefault(pid, used[0] if time.monotonic() - begun < 0.1 else 0)
-                    self.last[pid] = used[0]
-            self.seconds = time.monotonic() - begun
-            if self.ended.wait(0.1):
-                return
+        while not self.ended.wait(0.05):
+            self.look()
 
-    def cpus(self):
-        """CPU seconds a second."""
-        return sum(self.last[pid] - self.first[pid] for pid in self.last) / 1e9 / self.seconds
+    def look(self):
+        for pid in processes.children(self.postmaster):
+            if pid not in self.used and pinned_stack.title(pid).startswith("autovacuum worker"):
+                self.workers.add(pid)
+            now = pinned_stack.cpu_ns(pid)
+            if now is not None:
+                # What it had used before is not counted.
+                before = self.known.get(pid)
+                self.used[pid] = now[0] - (before[0] if before else 0)
+
+
+def busy():
+    """Seconds that the processors have not been idle."""
+    with open("/proc/stat") as file:
+        user, nice, system, _, _, irq, softirq, steal = (int(word) for word in file.readline().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def clients():
+    """Seconds that this benchmark and its clients that have ended have used."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
 @contextlib.contextmanager
@@ -132,8 +159,16 @@ def queries(server, seconds, rate, files):
     }
 
 
+def once(server, seconds, rate, files):
+    with Meter(server) as meter:
+        figures = queries(server, seconds, rate, files)
+    return {
+        **figures, "autovacuum_cpus": meter.autovacuum, "others_cpus": meter.others, "load_average": os.getloadavg()[0],
+    }
+
+
 def measure(server, files, quick):
-    rounds, seconds = (2, 3) if quick else (5, 4)
+    rounds, seconds = (2, 3) if quick else (6, 3)
     prepare(server, quick)
     samples = []
     for number in range(rounds):
@@ -148,16 +183,12 @@ def measure(server, files, quick):
                 for hog in (False, True):
                     with hogging(server) if hog else contextlib.nullcontext():
                         for load, rate in (("closed", None), ("paced", RATE)):
-                            meter = Hog(server)
-                            meter.start()
-                            try:
-                                figures = queries(server, seconds, rate, files)
-                            finally:
-                                meter.ended.set()
-                                meter.join()
+                            tries = [once(server, seconds, rate, files)]
+                            while tries[-1]["others_cpus"] > CALM and len(tries) < (1 if quick else 3):
+                                tries.append(once(server, seconds, rate, files))
+                            best = min(tries, key=lambda one: one["others_cpus"])
                             samples.append({
-                                "round": number, "placement": name, "hog": hog, "load": load, **figures,
-                                "hog_cpus": meter.cpus(), "load_average": os.getloadavg()[0],
+                                "round": number, "placement": name, "hog": hog, "load": load, **best, "tries": len(tries),
                             })
                         check(server, placement, hog)
     return {"rounds": rounds, "seconds": seconds, "clients": CLIENTS, "rate": RATE, "samples": samples,
@@ -189,7 +220,7 @@ def medians(samples):
         key = f"{one['load']}/{'hog' if one['hog'] else 'alone'}/{one['placement']}"
         found.setdefault(key, []).append(one)
     return {
-        key: {what: statistics.median(one[what] for one in some) for what in ("p50", "p99", "p999", "tps", "hog_cpus")}
+        key: {what: statistics.median(one[what] for one in some) for what in ("p50", "p99", "p999", "tps", "autovacuum_cpus", "others_cpus")}
         for key, some in found.items()
     }
 
@@ -209,8 +240,8 @@ def ratios(samples):
 
 def table(result):
     lines = [
-        "| pgbench -S | placement | p50, µs | p99, µs | p99.9, µs | transactions/s | autovacuum's CPUs |",
-        "|---|---|---:|---:|---:|---:|---:|",
+        "| pgbench -S | placement | p50, µs | p99, µs | p99.9, µs | transactions/s | autovacuum's CPUs | other work's CPUs |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
     ]
     for load, words in (("closed", "as fast as they can"), ("paced", f"{result['rate']}/s")):
         for busy, with_hog in (("hog", "autovacuum busy"), ("alone", "alone")):
@@ -221,6 +252,6 @@ def table(result):
                 for what in ("p50", "p99", "p999", "tps"):
                     ratio = "" if name == "unpinned" else f" (×{result['ratios'][key][what]:.2f})"
                     cells.append(f"{one[what]:.0f}{ratio}")
-                cells.append(f"{one['hog_cpus']:.2f}")
+                cells += [f"{one[what]:.2f}" for what in ("autovacuum_cpus", "others_cpus")]
                 lines.append(f"| {words}, {with_hog} | {placement.title} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
