@@ -73,7 +73,7 @@ def test_a_full_disk(container, volume, capsys):
             one.wait_log("giving up 64 MB of ballast")
             until(lambda: one.programs()["postgresql"]["restarts"] == 1 and one.programs()["postgresql"]["ready"], one.describe)
             assert ledger.missing() == set()
-            assert "disk full" in reasons(one)
+            until(lambda: "disk full" in reasons(one), lambda: f"health says why: {reasons(one)}", 15)
 
             one.shell(f"cat /dev/zero >{DATA}/filler2", check=False)
             one.psql(WAL, check=False)

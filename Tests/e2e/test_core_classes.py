@@ -88,6 +88,21 @@ class Cores(Stack):
         masks = self.masks()
         return all(masks.get(name.replace("_", " ")) == {frozenset(cpus)} for name, cpus in expected.items())
 
+    @contextlib.contextmanager
+    def session(self):
+        """A backend that is there throughout: those of the monitor and of the API's pool come and go."""
+        database, user, _ = DATABASE[self.role]
+        client = subprocess.Popen(
+            [f"{POSTGRES}/psql", "-X", "-A", "-t", "-q", "-h", str(self.run_directory), "-p", str(self.pg_port), "-U", user, "-d", database],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={"PATH": "/usr/bin:/bin", "PGCONNECT_TIMEOUT": "5"})
+        try:
+            print("SELECT 1;", file=client.stdin, flush=True)
+            assert client.stdout.readline() == "1\n"
+            yield
+        finally:
+            client.kill()
+            client.communicate()
+
     def thermal(self):
         answer = self.control.get("/v1/thermal")
         return answer.json if answer.status == 200 else {}
@@ -263,7 +278,7 @@ def test_a_monitor_that_dies_in_the_heat_leaves_nothing_behind(place):
 
 def test_lost_sensors_keep_the_brakes_and_a_stop_takes_them_off(place):
     """What cannot be read is not cold; but when nobody watches any more, nothing may stay behind."""
-    with running(place) as stack:
+    with running(place) as stack, stack.session():
         stack.wait_state("normal")
         workers = stack.setting("max_parallel_workers")
         stack.sensors.set(95)
