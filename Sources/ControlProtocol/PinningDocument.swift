@@ -52,6 +52,9 @@ public struct PinningDocument: Equatable, Sendable {
   public var coreClass: String?
   /// Why the CPUs are not those that were asked for; empty when they are.
   public var explanation = ""
+  /// Whether these are other CPUs than those that were asked for, on a machine where that makes a difference: where all cores are alike,
+  /// every class is all of them.
+  public var isFallback = false
   /// The policy that was asked for.
   public var policyRequested: String?
   /// The kernel's policy of the main process, in the configuration's words, or as a number.
@@ -77,6 +80,7 @@ public struct PinningDocument: Equatable, Sendable {
     writer.member("cpus", cpus)
     writer.member("class", coreClass)
     writer.member("explanation", explanation)
+    writer.member("fallback", isFallback)
     writer.member("sched_policy_requested", policyRequested)
     writer.member("sched_policy", policy)
     writer.member("nice_requested", niceRequested)
@@ -98,6 +102,7 @@ public struct PinningDocument: Equatable, Sendable {
     cpus = json["cpus"]?.string
     coreClass = json["class"]?.string
     explanation = json["explanation"]?.string ?? ""
+    isFallback = json["fallback"]?.bool ?? false
     policyRequested = json["sched_policy_requested"]?.string
     policy = json["sched_policy"]?.string
     niceRequested = json["nice_requested"]?.int.flatMap { Int(exactly: $0) }

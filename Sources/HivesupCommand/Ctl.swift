@@ -53,12 +53,16 @@ struct Status: ParsableCommand {
       for name in unknown { Output.error(ProgramNames.unknown(name)) }
     } else {
       let style = Style.current()
-      let lines =
+      let remarks = shown.flatMap(PinningText.statusRemarks)
+      var lines =
         style.isTerminal
         ? StatusText.table(shown, now: status.timestamp, localTime: StatusText.localTime).lines(style)
         : StatusText.lines(shown, localTime: StatusText.localTime)
+      if style.isTerminal, !remarks.isEmpty { lines += [""] + remarks }
       let all = (shown.isEmpty ? [] : lines) + unknown.map(ProgramNames.unknown)
       if !all.isEmpty { Output.line(all.joined(separator: "\n")) }
+      // Programs read supervisorctl's lines, and whoever asks for all of them does so every minute: they get these lines and nothing else.
+      if !style.isTerminal, !names.isEmpty { for remark in remarks { Output.error(remark) } }
     }
     if !unknown.isEmpty { throw ExitCode(ExitStatusCode.unknown) }
     if shown.contains(where: { StatusText.isDown($0, isNamed: !names.isEmpty) }) { throw ExitCode(ExitStatusCode.down) }

@@ -65,24 +65,8 @@ struct Pin: ParsableCommand {
     let status = try control.client().document(.status, StatusDocument.init(json:)).document
     for name in names {
       for program in ProgramNames.select(name, from: status.programs) ?? [] {
-        for remark in Self.remarks(program) { Output.error(remark) }
+        for remark in PinningText.remarks(program) { Output.error(remark) }
       }
     }
-  }
-
-  /// What is not as it was asked for.
-  static func remarks(_ program: ProgramDocument) -> [String] {
-    guard let pinning = program.pinning else { return [] }
-    let name = harmless(program.namespec)
-    var remarks: [String] = []
-    if !pinning.explanation.isEmpty {
-      remarks.append("\(name): on CPU \(harmless(pinning.cpus ?? "-")): \(harmless(pinning.explanation))")
-    }
-    for refused in pinning.refused {
-      remarks.append(
-        "\(name): \(harmless(refused.message))"
-          + (refused.remedy.map { "; what would allow it: \(harmless($0))" } ?? ""))
-    }
-    return remarks
   }
 }

@@ -76,7 +76,8 @@ enum StatusText {
           program.ready ? .green : nil),
         .init(program.pid.map(String.init) ?? "-"), .init(program.uptimeSeconds.map(uptime) ?? "-"),
         .init(String(program.restarts), program.restarts > 0 ? .yellow : nil),
-        .init(detail(program, now: now, localTime: localTime), .grey),
+        .init(
+          detail(program, now: now, localTime: localTime), PinningText.summary(program).isEmpty ? .grey : .yellow),
       ])
     }
     return table
@@ -93,7 +94,8 @@ enum StatusText {
   /// What is worth knowing besides the columns.
   private static func detail(_ program: ProgramDocument, now: Timestamp, localTime: (Timestamp) -> String) -> String {
     if !program.waitingFor.isEmpty { return waiting(program) }
-    var parts: [String] = []
+    // First, because the end of a long line is cut off.
+    var parts = PinningText.summary(program)
     if program.state == "RUNNING" {
       if !program.statusText.isEmpty { parts.append(harmless(program.statusText)) }
       if program.restarts > 0, let exit = program.lastExit { parts.append("before: \(self.exit(exit))") }

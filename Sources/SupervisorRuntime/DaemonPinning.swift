@@ -53,10 +53,15 @@ extension Daemon {
     return pins[id].cpus
   }
 
-  /// Says once why the CPUs are not those that were asked for. Where all cores are alike there is nothing to say: every class is all of them.
+  /// Whether the CPUs are not those that were asked for, in a way that is worth telling. Where all cores are alike every class is all of them.
+  private func isFallback(_ placement: Placement, _ pinning: PinningSpec) -> Bool {
+    if case .classes = pinning.cpus, !pins.view.isHybrid { return false }
+    return !placement.reasons.isEmpty
+  }
+
+  /// Says once why the CPUs are not those that were asked for.
   private func explain(_ placement: Placement, _ pinning: PinningSpec, of spec: ProgramSpec) {
-    guard !placement.reasons.isEmpty else { return }
-    if case .classes = pinning.cpus, !pins.view.isHybrid { return }
+    guard isFallback(placement, pinning) else { return }
     let text =
       "'\(spec.namespec)' asks for \(pinning.cpusText) and runs on CPU \(placement.cpus.list): \(placement.explanation)"
     if pins.isNew(text) { log.info(text) }
@@ -206,6 +211,7 @@ extension Daemon {
       document.requested = pinning.cpus.text
       document.threads = pinning.threads.rawValue
       document.explanation = entry?.placement?.explanation ?? ""
+      document.isFallback = entry?.placement.map { isFallback($0, pinning) } ?? false
     }
     document.isLive = core.livePin(of: id) != nil
     document.policyRequested = pinning.policy?.text

@@ -43,6 +43,7 @@ private func pinning(_ random: inout SeededGenerator) -> PinningDocument {
   pinning.cpus = text(&random)
   pinning.coreClass = text(&random)
   pinning.explanation = random.text(most: 8)
+  pinning.isFallback = random.chance(50)
   pinning.policyRequested = text(&random)
   pinning.policy = text(&random)
   pinning.niceRequested = random.chance(50) ? nil : random.below(40) - 20

@@ -29,6 +29,26 @@ import Testing
     #expect(unknown.output.hasSuffix("nobody: ERROR (no such process)\ng: ERROR (no such group)\n"))
   }
 
+  @Test func statusTellsARefusalOnStandardErrorToWhomNamesTheProgram() {
+    let daemon = FakeDaemon { _ in
+      var bytes: [UInt8] = []
+      HTTPResponse.json(Sample.status(Sample.programs + [Sample.refused]).json).write(to: &bytes)
+      return .answer(bytes)
+    }
+    defer { daemon.stop() }
+    let line = "eager                            RUNNING   pid 15, uptime 0:00:07\n"
+    let all = hivesup(["ctl", "--socket", daemon.path, "status"])
+    #expect(all.status == 0 && all.errors.isEmpty && all.output.hasSuffix("0:00:59\n" + line), "\(all)")
+    let named = hivesup(["ctl", "--socket", daemon.path, "status", "eager"])
+    #expect(named.status == 0 && named.output == line, "\(named)")
+    #expect(
+      named.errors.hasPrefix("hivesup: eager: on CPU 1: performance CPU 0 is not allowed here")
+        && named.errors.contains("\nhivesup: eager: cannot set nice=-5: Permission denied; what would allow it: "),
+      "\(named)")
+    let other = hivesup(["ctl", "--socket", daemon.path, "status", "postgresql"])
+    #expect(other.errors.isEmpty, "\(other)")
+  }
+
   @Test func statusSaysByItsExitThatSomethingIsDown() {
     let daemon = FakeDaemon { _ in
       var bytes: [UInt8] = []

@@ -26,11 +26,11 @@ struct PinTests {
     var program = ProgramDocument(
       name: "x", group: "g", program: "x", type: "service", state: "RUNNING", stateCode: 20,
       since: Timestamp(nanoseconds: 0))
-    #expect(Pin.remarks(program) == [])
+    #expect(PinningText.remarks(program) == [])
     var pinning = PinningDocument()
     pinning.cpus = "4-7"
     program.pinning = pinning
-    #expect(Pin.remarks(program) == [])
+    #expect(PinningText.remarks(program) == [])
     pinning.explanation = "no CPU is low-power; falls to efficiency"
     pinning.refused = [
       RefusalDocument(
@@ -38,7 +38,7 @@ struct PinTests {
       RefusalDocument(setting: "cpus", requested: "9", message: "cannot run there", remedy: nil),
     ]
     program.pinning = pinning
-    let remarks = Pin.remarks(program)
+    let remarks = PinningText.remarks(program)
     #expect(remarks.first == "g:x: on CPU 4-7: no CPU is low-power; falls to efficiency")
     #expect(
       remarks.count == 3 && remarks[1].hasSuffix("; what would allow it: CAP_SYS_NICE")

@@ -43,6 +43,27 @@ enum Sample {
     },
   ]
 
+  /// A program that runs without what it asked for.
+  static let refused = program("eager", "RUNNING") {
+    $0.pid = 15
+    $0.uptimeSeconds = 7
+    $0.ready = true
+    var pinning = PinningDocument()
+    pinning.requested = "performance"
+    pinning.cpus = "1"
+    pinning.isFallback = true
+    pinning.explanation = "performance CPU 0 is not allowed here; falls to efficiency"
+    pinning.refused = [
+      RefusalDocument(
+        setting: "nice", requested: "-5", message: "cannot set nice=-5: Permission denied", remedy: "CAP_SYS_NICE"),
+      RefusalDocument(
+        setting: "sched_policy", requested: "fifo:1",
+        message: "cannot set sched_policy=fifo:1: Operation not permitted",
+        remedy: nil),
+    ]
+    $0.pinning = pinning
+  }
+
   static func status(_ programs: [ProgramDocument] = programs) -> StatusDocument {
     StatusDocument(
       container: "genie", identifier: "supervisor", version: "1.2.3", pid: 1, state: "RUNNING", health: "healthy",

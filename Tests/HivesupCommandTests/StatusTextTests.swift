@@ -99,6 +99,31 @@ import Testing
     #expect(colourful[1].contains("COMPLETED") && colourful[2].contains("\u{1B}[32mRUNNING\u{1B}[0m"))
   }
 
+  @Test func whatTheKernelRefusedIsInTheTableAndNotInTheLines() throws {
+    let programs = [Sample.refused, Sample.program("down", "STOPPED") { $0.pinning = Sample.refused.pinning }]
+    let lines = StatusText.table(programs, now: Sample.now, localTime: time)
+      .lines(Style(isTerminal: true, hasColour: false, width: 200))
+    #expect(lines[1].hasSuffix("  refused: nice, sched_policy, on CPU 1 instead of performance"), "\(lines)")
+    #expect(!lines[2].contains("refused"), "what does not run is not refused anything: \(lines)")
+    let remarks = programs.flatMap(PinningText.statusRemarks)
+    #expect(
+      remarks == [
+        "eager: on CPU 1: performance CPU 0 is not allowed here; falls to efficiency",
+        "eager: cannot set nice=-5: Permission denied; what would allow it: CAP_SYS_NICE",
+        "eager: cannot set sched_policy=fifo:1: Operation not permitted",
+      ])
+    #expect(
+      StatusText.lines([Sample.refused], localTime: time) == [
+        "eager                            RUNNING   pid 15, uptime 0:00:07"
+      ])
+    // Where all cores are alike every class is all of them.
+    var alike = Sample.refused
+    alike.pinning?.isFallback = false
+    alike.pinning?.refused = []
+    #expect(PinningText.statusRemarks(alike) == [] && PinningText.summary(alike) == [])
+    #expect(PinningText.remarks(alike).count == 1, "a person who has just asked for it is told all the same")
+  }
+
   @Test func otherPeoplesTextCannotSteerTheTerminal() {
     #expect(harmless("a\u{1B}[31mb\n\u{9B}c\u{7F}é") == "a?[31mb??c?é")
     let line = StatusText.lines(

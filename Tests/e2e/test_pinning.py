@@ -1,10 +1,14 @@
 """Where programs run: masks, policies and priorities of every thread of every process, as the kernel has them."""
 
+import contextlib
 import os
 import pathlib
+import pty
 import re
 import signal
+import subprocess
 import sys
+import termios
 
 import pytest
 
@@ -84,6 +88,27 @@ def ctl(daemon, *words):
     return hivesup("ctl", *words, "--socket", daemon.socket)
 
 
+def on_a_terminal(daemon, *words):
+    """What a person sees."""
+    ours, theirs = pty.openpty()
+    try:
+        termios.tcsetwinsize(theirs, (40, 300))
+        process = subprocess.Popen([HIVESUP, "ctl", *words, "--socket", daemon.socket], stdin=theirs, stdout=theirs, stderr=theirs,
+                                   env={**os.environ, "NO_COLOR": "1"})
+        os.close(theirs)
+        theirs = None
+        text = b""
+        with contextlib.suppress(OSError):  # EIO: nobody has the terminal any more
+            while piece := os.read(ours, 65536):
+                text += piece
+        assert process.wait(10) in (0, 3), text
+        return text.decode().replace("\r\n", "\n")
+    finally:
+        os.close(ours)
+        if theirs is not None:
+            os.close(theirs)
+
+
 def test_every_thread_of_every_program_runs_where_it_was_asked_to(make, mode, tree):
     wanted = {
         "performance": (dict(cpu_class="performance"), P), "efficiency": (dict(cpu_class="efficiency"), E),
@@ -100,7 +125,7 @@ def test_every_thread_of_every_program_runs_where_it_was_asked_to(make, mode, tr
         pinning = {name: one["pinning"] for name, one in daemon.control.programs().items()}
         assert pinning["chain"] | {"nice": 0} == {
             "requested": "low-power,efficiency", "live": False, "cpu_smt": "all", "cpus": "1", "class": "efficiency",
-            "explanation": "no CPU is low-power; falls to efficiency", "sched_policy_requested": None, "sched_policy": "other",
+            "explanation": "no CPU is low-power; falls to efficiency", "fallback": True, "sched_policy_requested": None, "sched_policy": "other",
             "nice_requested": None, "nice": 0, "numa_policy_requested": None, "refused": [],
         }
         assert pinning["list"]["cpus"] == "1" and "5-7" in pinning["list"]["explanation"]
@@ -117,6 +142,8 @@ def test_where_cores_are_alike_nothing_is_pinned(make, mode, tree):
         own = os.sched_getaffinity(0)
         assert is_on(daemon, "main", own)
         assert "main' asks" not in daemon.text()
+        assert daemon.control.program("main")["pinning"]["fallback"] is False
+        assert "falls to" not in on_a_terminal(daemon, "status")
 
 
 def test_a_restart_keeps_the_cpus_and_what_a_person_asked_for(make, mode, tree):
@@ -265,6 +292,16 @@ def test_what_the_kernel_refuses_keeps_nothing_from_starting(make, directory, tr
         assert 'hivesup_process_setting_refused{name="eager",setting="nice"} 1\n' in metrics
         assert 'hivesup_process_setting_refused{name="first",setting="sched_policy"} 1\n' in metrics
 
+        # A person sees it without asking for it; a program reads supervisorctl's lines, and nothing else.
+        seen = on_a_terminal(daemon, "status")
+        assert re.search(r"^eager +RUNNING .* refused: nice$", seen, re.M) and re.search(r"^first .* refused: sched_policy$", seen, re.M), seen
+        assert f"\neager: cannot set nice=-5: Permission denied; what would allow it: {eager['refused'][0]['remedy']}\n" in seen, seen
+        assert "first: cannot" in on_a_terminal(daemon, "status", "first") and "eager" not in on_a_terminal(daemon, "status", "first")
+        lines = ctl(daemon, "status")
+        assert re.fullmatch(r"(\w+ {28}RUNNING   pid \d+, uptime \d:\d\d:\d\d\n){2}", lines.stdout) and lines.stderr == "", lines
+        one = ctl(daemon, "status", "eager")
+        assert re.fullmatch(r"eager {28}RUNNING .*\n", one.stdout) and "eager: cannot set nice=-5" in one.stderr, one
+
         for _ in range(3):
             assert daemon.control.post("/v1/programs/all/restart").status == 200
         assert len(re.findall(r"'eager' runs without: cannot set nice=-5", daemon.text())) == 1, daemon.text()
@@ -373,6 +410,7 @@ def test_a_changed_cpuset_is_noticed_without_being_asked(make, mode, tree, cpuse
             are_on(P, E, BOTH)
         (cpuset / "cpuset.cpus").write_text("1")
         are_on(E, E, E)
+        assert re.search(r"^fast .* on CPU 1 instead of performance$", on_a_terminal(daemon, "status"), re.M)
         fast = daemon.control.program("fast")["pinning"]
         assert (fast["cpus"], fast["class"]) == ("1", "efficiency")
         assert fast["explanation"] == "performance CPU 0 is not allowed here; falls to efficiency"
