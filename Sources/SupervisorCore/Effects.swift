@@ -21,7 +21,7 @@ extension Supervisor {
     case .forgetTree: forgetTree(i)
     case .finishStop: finishStop(i)
     case .startAgain: startAgain(i, cause)
-    case .armDelay: armDelay(i)
+    case .armDelay: armDelay(i, cause)
     case .cancelStart: cancelStart(i)
     case .final: failedFinally(i, cause)
     case .complete: completed(i)
@@ -80,15 +80,27 @@ extension Supervisor {
       records[i].pending = PendingStart(cause: why)
     } else {
       records[i].pending = PendingStart(cause: cause, isRestart: true)
-      if records[i].delay > .zero, records[i].state == .exited { fire(.restartLater, i, cause) }
+      if records[i].delay > .zero, records[i].state == .exited {
+        if records[i].lastExit?.expected == true {
+          arm(.delay, i, after: records[i].delay)  // no failure: it is EXITED, not BACKOFF, for this moment
+        } else {
+          fire(.restartLater, i, cause)
+        }
+      }
     }
     markChanged(i)
   }
 
-  private mutating func armDelay(_ i: Int) {
+  private mutating func armDelay(_ i: Int, _ cause: Cause) {
     if shutdown != nil { return }
-    let attempt = records[i].failedStarts &+ 1
-    records[i].pending = PendingStart(cause: .retry(attempt: attempt), isRestart: true)
+    let isCrash =
+      switch cause {
+      case .exited, .livenessFailed: !records[i].runsToCompletion
+      default: false
+      }
+    let why: Cause =
+      isCrash ? .restart(crashes: records[i].crashes) : .retry(attempt: records[i].failedStarts &+ 1)
+    records[i].pending = PendingStart(cause: why, isRestart: true)
     arm(.delay, i, after: records[i].delay)
   }
 

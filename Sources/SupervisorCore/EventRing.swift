@@ -27,6 +27,8 @@ public enum Cause: Equatable, Sendable {
   case check(name: String, passed: Bool, detail: String)
   /// The delay before this attempt is over; attempts count from 1.
   case retry(attempt: Int)
+  /// The delay before this restart is over, after so many crashes in a row.
+  case restart(crashes: Int)
   /// All attempts are used up; the text says what the last one died of.
   case gaveUp(attempts: Int, String)
   /// A step of the stop plan.
@@ -59,6 +61,7 @@ public enum Cause: Equatable, Sendable {
     case .check(let name, let passed, let detail):
       "check \(name) \(passed ? "passes" : "fails")\(detail.isEmpty ? "" : ": \(detail)")"
     case .retry(let attempt): "attempt \(attempt)"
+    case .restart(let crashes): crashes > 1 ? "restart after \(crashes) crashes in a row" : "restart after a crash"
     case .gaveUp(let attempts, let last): "gave up after \(attempts) \(attempts == 1 ? "attempt" : "attempts"): \(last)"
     case .stopSignal(let signal): "stopping with \(signalName(signal))"
     case .killed: "did not stop in time: SIGKILL"

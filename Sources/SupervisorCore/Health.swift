@@ -111,6 +111,13 @@ extension Supervisor {
       if !waiting.isEmpty, records[i].timers[.delay] == nil {
         return (.unhealthy, "waits for \(waiting.joined(separator: ", ")); before, \(failureText(i))")
       }
+      if let crashes = crashesBeforeRestart(i) {
+        let times = crashes > 1 ? "\(crashes) times in a row" : "once"
+        return (
+          .unhealthy,
+          "has crashed \(times) and is about to be started again: \(failureText(i))\(reportedText(i, at: moment))"
+        )
+      }
       return (.unhealthy, "could not be started and is tried again: \(failureText(i))\(reportedText(i, at: moment))")
     case .stopping:
       return (.unhealthy, "is STOPPING")
@@ -165,6 +172,11 @@ extension Supervisor {
         && stale(state.observedAt, state.check.interval, at: moment) == nil
     }
     return failing.map { "; \($0.check.name): \($0.check.result.detail)" } ?? ""
+  }
+
+  /// After how many crashes in a row it waits to be started again. nil: it waits for something else.
+  func crashesBeforeRestart(_ i: Int) -> Int? {
+    if case .restart(let crashes)? = records[i].pending?.cause { crashes } else { nil }
   }
 
   /// What its last start failed of.

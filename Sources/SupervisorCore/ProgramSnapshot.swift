@@ -52,7 +52,7 @@ public struct ProgramSnapshot: Equatable, Sendable {
   public var isCompleted: Bool
   /// What it waits for before it is started, e.g. `waiting for postgresql:ready`; empty when it does not wait.
   public var waitingFor: [String]
-  /// When the next attempt is due (BACKOFF). nil: none is.
+  /// When the next attempt is due (BACKOFF), or the start after an expected exit (EXITED). nil: none is.
   public var retryAt: Instant?
   /// When the schedule starts it next. nil: no schedule.
   public var nextRun: WallTime?
@@ -88,7 +88,7 @@ extension Supervisor {
   /// supervisord's `spawnerr`.
   private func spawnErrorText(_ i: Int) -> String {
     if let failure = records[i].spawnFailure { return failure.text }
-    if !records[i].runsToCompletion, records[i].spec.readiness == nil {
+    if !records[i].runsToCompletion, records[i].spec.readiness == nil, crashesBeforeRestart(i) == nil {
       return "Exited too quickly (process log may have details)"
     }
     return failureText(i)

@@ -3,8 +3,9 @@
 // Two counters decide:
 // - `failedStarts`: attempts in a row that ended before the process was up (supervisord's `backoff`). Reaching RUNNING resets it (for a
 //   oneshot: completing). `startretries` bounds it: attempts = startretries + 1; negative never gives up.
-// - `crashes`: exits from RUNNING in a row after which the process was started again, without a run in between that held. Nothing
-//   bounds it, as in supervisord: it only makes the next start wait.
+// - `crashes`: unexpected exits from RUNNING (and failed liveness checks) in a row after which the process was started again, without a run
+//   in between that held. Nothing bounds it, as in supervisord: it only makes the next start wait.
+// An exit with an expected status (`autorestart=true`) is neither: what works off its share and ends is started again and again, for years.
 //
 // A run *holds* when, from RUNNING on (with `ready=`, that is: from ready on), it lives at least as long as the longest of startsecs, one
 // second, and the delay that preceded it. So what becomes ready and dies at once does not spin, and the delay of a crash loop never
@@ -13,7 +14,9 @@
 //
 // Delays:
 // - without `backoff=`: the n-th failed start waits n seconds (supervisord), the n-th crash after the first n - 1 seconds, 60 at most;
-// - with it: n = failedStarts + crashes, the first crash being free: initial × factor^(n-1), at most `maximum`, plus up to `jitter` of itself.
+// - after an expected exit: none, as in supervisord. But a start is at least a second after the one before, so that what ends at once does
+//   not spin; supervisord's loop, which comes around once a second, does in effect the same;
+// - with `backoff=`: n = failedStarts + crashes, the first crash being free: initial × factor^(n-1), at most `maximum`, plus up to `jitter` of itself.
 
 /// The restart policy.
 enum RestartPolicy {
@@ -36,6 +39,9 @@ enum RestartPolicy {
     guard let backoff else { return .seconds(Double(min(60, crashes - 1))) }
     return exponential(crashes - 1, backoff, &random)
   }
+
+  /// The delay before the restart after an expected exit from RUNNING, this long after its spawn.
+  static func delayAfterExpectedExit(sinceSpawn: Interval) -> Interval { max(.zero, .seconds(1) - sinceSpawn) }
 
   /// Whether a run that was up for `sinceRunning`, and alive for `sinceSpawn`, held.
   static func held(

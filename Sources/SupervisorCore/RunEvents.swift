@@ -190,7 +190,7 @@ extension Supervisor {
         case .always: true
         }
       if again, shutdown == nil {
-        countCrash(i, at: moment)
+        if isExpected { countExpectedExit(i, at: moment) } else { countCrash(i, at: moment) }
         fire(.exitedToRestart, i, cause)
       } else {
         fire(.exitedForGood, i, cause)
@@ -198,13 +198,24 @@ extension Supervisor {
     }
   }
 
-  /// Counts an exit from RUNNING and finds the delay before the next start.
-  mutating func countCrash(_ i: Int, at moment: Moment) {
-    let running = records[i].runningSince.map { moment.instant - $0 } ?? .zero
-    let held = RestartPolicy.held(
-      sinceRunning: running, sinceSpawn: moment.instant - started(i), startsecs: records[i].spec.startsecs,
+  /// Whether the run that ended at this moment held.
+  private func hasHeld(_ i: Int, until moment: Moment) -> Bool {
+    RestartPolicy.held(
+      sinceRunning: records[i].runningSince.map { moment.instant - $0 } ?? .zero,
+      sinceSpawn: moment.instant - started(i), startsecs: records[i].spec.startsecs,
       delayBefore: records[i].delay, backoff: records[i].spec.backoff)
-    records[i].crashes = held ? 1 : records[i].crashes &+ 1
+  }
+
+  /// Finds the delay before the next start after an expected exit from RUNNING. It is no crash, and does not excuse those before it
+  /// unless the run held.
+  private mutating func countExpectedExit(_ i: Int, at moment: Moment) {
+    if hasHeld(i, until: moment) { records[i].crashes = 0 }
+    records[i].delay = RestartPolicy.delayAfterExpectedExit(sinceSpawn: now.instant - started(i))
+  }
+
+  /// Counts an unexpected exit from RUNNING and finds the delay before the next start.
+  mutating func countCrash(_ i: Int, at moment: Moment) {
+    records[i].crashes = hasHeld(i, until: moment) ? 1 : records[i].crashes &+ 1
     records[i].delay = RestartPolicy.delayAfterCrash(
       crashes: records[i].crashes, backoff: records[i].spec.backoff, random: &random)
   }

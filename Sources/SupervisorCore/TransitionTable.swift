@@ -41,7 +41,7 @@ enum Situation: CaseIterable, Sendable {
   case exitedForGood
   /// A oneshot or scheduled one ended with an expected status.
   case completed
-  /// A restart after an exit has to wait for its delay.
+  /// A restart after a crash has to wait for its delay.
   case restartLater
   /// Somebody wants it down.
   case stopAsked
@@ -95,7 +95,7 @@ enum Effect: Equatable, Sendable {
   case forgetTree
   /// The stop is complete: find out which of the stopped… situations follows.
   case finishStop
-  /// A start is wanted again: at once, or (restartLater) after the delay that the restart policy found.
+  /// A start is wanted again: at once, or after the delay that the restart policy found (a crash: restartLater).
   case startAgain
   /// Wait for the delay that the restart policy found before the next attempt.
   case armDelay

@@ -138,6 +138,98 @@ struct LifecycleTests {
     #expect(world.state("x") == .backoff)
   }
 
+  /// supervisord never backs off there (research 2.3): its loop starts it again the next time around, a second later.
+  @Test func anExpectedExitIsNoCrashHoweverOften() {
+    for life in [0, 1, 200, 999, 1000, 1001, 2500] {
+      for backoff in [nil, Backoff(initial: .seconds(5), factor: 2, maximum: .seconds(60), jitter: 0)] {
+        let world = World(
+          configuration([
+            program("x") {
+              $0.startsecs = 0
+              $0.autorestart = .always
+              $0.exitcodes = [0, 3]
+              $0.backoff = backoff
+            }
+          ])
+        ) { _, run in Behaviour(life: .milliseconds(Int64(life)), status: .exited(run % 2 == 0 ? 0 : 3)) }
+        world.send(.boot)
+        var reasons: Set<String> = []
+        for _ in 0..<240 {
+          world.run(.milliseconds(250))
+          reasons.formUnion(world.core.health(at: world.now).reasons)
+        }
+        let gaps = Set(zip(world.spawns("x").dropFirst(), world.spawns("x")).map { ($0 - $1).inMilliseconds })
+        #expect(gaps == [Double(max(1000, life))], "\(life) ms")
+        #expect(world.spawns("x").count > 23)
+        #expect(Set(world.states("x")) == [.starting, .running, .exited], "\(life) ms")
+        let known = ["x has exited (exit status 0)", "x has exited (exit status 3)"].map {
+          $0 + " and is about to be started again"
+        }
+        #expect(reasons.isSubset(of: known), "\(life) ms: \(reasons)")
+        #expect(life == 0 || life >= 999 || reasons == Set(known), "\(life) ms: \(reasons)")
+      }
+    }
+  }
+
+  @Test func anExpectedExitNeitherCountsAsACrashNorExcusesOne() {
+    let world = World(
+      configuration([
+        program("x") {
+          $0.startsecs = 0
+          $0.autorestart = .always
+        }
+      ])
+    ) { _, run in
+      // Two of three runs crash; the seventh holds.
+      run == 7
+        ? Behaviour(life: .seconds(5), status: .exited(0))
+        : Behaviour(life: .zero, status: .exited(run % 3 == 0 ? 0 : 1))
+    }
+    world.send(.boot)
+    world.run(.seconds(16.5))
+    let gaps = zip(world.spawns("x").dropFirst(), world.spawns("x")).map { ($0 - $1).inMilliseconds }
+    #expect(gaps == [0, 1000, 1000, 2000, 3000, 1000, 5000, 0, 1000, 1000], "crash, crash, expected")
+  }
+
+  @Test func everyRestartAfterACrashCountsTheCrashes() {
+    let world = World(configuration([program("x") { $0.startsecs = 0 }])) { _, run in
+      run <= 4 ? Behaviour(life: .zero, status: .exited(1)) : Behaviour(spawn: .refused(notFound))
+    }
+    world.send(.boot)
+    world.run(.milliseconds(500))
+    #expect(
+      world.core.health(at: world.now).reasons
+        == ["x has crashed 2 times in a row and is about to be started again: it ended with exit status 1"])
+    #expect(world.snapshot("x")?.spawnError == "it ended with exit status 1")
+    world.run(.seconds(30))
+    let starts = world.records.filter { $0.to == .starting }
+    #expect(
+      starts.map(\.cause.text) == [
+        "asked by the configuration", "exit status 1; not expected", "restart after 2 crashes in a row",
+        "restart after 3 crashes in a row", "restart after 4 crashes in a row", "attempt 2", "attempt 3", "attempt 4",
+      ])
+    #expect(starts.map(\.from) == [.stopped, .exited] + Array(repeating: .backoff, count: 6))
+  }
+
+  @Test func aRestartAfterFailedLivenessChecksCountsThem() {
+    let world = World(
+      configuration([
+        program("x") {
+          $0.startsecs = 0
+          $0.liveness = probed
+          $0.liveness?.interval = .milliseconds(10)
+          $0.liveness?.failures = 1
+        }
+      ])
+    ) { _, _ in Behaviour(hangsAfter: .zero) }
+    world.send(.boot)
+    world.run(.seconds(5))
+    let causes = world.records.filter { $0.to == .starting }.map(\.cause.text)
+    #expect(
+      causes.dropFirst(2).prefix(2) == ["restart after 2 crashes in a row", "restart after 3 crashes in a row"],
+      "\(causes)")
+  }
+
   @Test func anExitAfterTheStartsecsDeadlineHasRunWhicheverEventComesFirst() {
     let world = World(configuration([program("x")])) { _, _ in Behaviour(execDelay: .milliseconds(1)) }
     world.send(.boot)
