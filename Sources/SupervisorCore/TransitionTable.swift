@@ -70,7 +70,7 @@ enum Situation: CaseIterable, Sendable {
 }
 
 /// What a transition brings with it, in order.
-enum Effect: Equatable, Sendable {
+enum Effect: CaseIterable, Sendable {
   /// Ask for a new run.
   case spawn
   /// Begin what happens while it is up: liveness.

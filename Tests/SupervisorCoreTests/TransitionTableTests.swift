@@ -31,6 +31,57 @@ struct TransitionTableTests {
     (.signalRefused, "....U..."),
   ]
 
+  /// What every cell that does something brings with it, in order: state × situation (→ next state): effects.
+  static let effects = """
+    STOPPED × startDue → STARTING: spawn
+    BACKOFF × startDue → STARTING: spawn
+    EXITED × startDue → STARTING: spawn
+    FATAL × startDue → STARTING: spawn
+    STARTING × startupDone → RUNNING: enterRunning
+    STARTING × attemptShort → BACKOFF: endChecks armDelay
+    RUNNING × attemptShort → BACKOFF: endChecks armDelay
+    STARTING × attemptFailed → BACKOFF: endChecks armDelay endTree
+    RUNNING × attemptFailed → BACKOFF: endChecks armDelay endTree
+    STARTING × attemptFailedForGood → FATAL: endChecks endTree final
+    RUNNING × attemptFailedForGood → FATAL: endChecks endTree final
+    RUNNING × exitedToRestart → EXITED: endChecks endTree startAgain
+    RUNNING × exitedForGood → EXITED: endChecks final
+    RUNNING × completed → EXITED: endChecks complete
+    EXITED × restartLater → BACKOFF: armDelay
+    STOPPED × stopAsked: cancelStart
+    STARTING × stopAsked → STOPPING: takeListeners endChecks beginStop
+    RUNNING × stopAsked → STOPPING: takeListeners endChecks beginStop
+    BACKOFF × stopAsked → STOPPED: cancelStart
+    STOPPING × stopAsked: cancelStart
+    EXITED × stopAsked: cancelStart
+    FATAL × stopAsked: cancelStart
+    UNKNOWN × stopAsked → STOPPING: beginStop
+    STOPPING × stepDue: sendStep
+    STOPPING × killDue: sendKill
+    STOPPING × mainGone: endChecks endTree
+    UNKNOWN × mainGone → STOPPED: endChecks
+    STOPPED × treeGone: forgetTree retryStart
+    BACKOFF × treeGone: forgetTree retryStart
+    STOPPING × treeGone: forgetTree finishStop
+    EXITED × treeGone: forgetTree retryStart
+    FATAL × treeGone: forgetTree retryStart
+    STOPPED × treeStepDue: sendTreeStep
+    BACKOFF × treeStepDue: sendTreeStep
+    STOPPING × treeStepDue: sendTreeStep
+    EXITED × treeStepDue: sendTreeStep
+    FATAL × treeStepDue: sendTreeStep
+    STOPPED × treeKillDue: killTree
+    BACKOFF × treeKillDue: killTree
+    STOPPING × treeKillDue: killTree
+    EXITED × treeKillDue: killTree
+    FATAL × treeKillDue: killTree
+    STOPPING × stoppedDown → STOPPED: nothing
+    STOPPING × stoppedToRestart → STOPPED: startAgain
+    STOPPING × stoppedToBackoff → BACKOFF: armDelay
+    STOPPING × stoppedForGood → FATAL: final
+    STOPPING × signalRefused → UNKNOWN: abandonStop
+    """
+
   static let states: [ProcessState] = [.stopped, .starting, .running, .backoff, .stopping, .exited, .fatal, .unknown]
 
   private func letter(_ state: ProcessState) -> Character {
@@ -60,6 +111,37 @@ struct TransitionTableTests {
           }
         #expect(actual == expected, "\(state.name) × \(situation)")
       }
+    }
+  }
+
+  @Test func everyCellHasTheEffectsThatAreWrittenDown() {
+    var actual: [String] = []
+    for (situation, _) in Self.picture {
+      for state in Self.states {
+        let words: (next: String, effects: [Effect])? =
+          switch TransitionTable.cell(state, situation) {
+          case .go(let next, let effects): (" → \(next.name)", effects)
+          case .stay(let effects): ("", effects)
+          case .ignored, .impossible: nil
+          }
+        guard let words else { continue }
+        let list = words.effects.isEmpty ? "nothing" : words.effects.map { "\($0)" }.joined(separator: " ")
+        actual.append("\(state.name) × \(situation)\(words.next): \(list)")
+      }
+    }
+    let expected = Self.effects.split(separator: "\n").map(String.init)
+    for (line, cell) in zip(expected, actual) { #expect(cell == line) }
+    #expect(actual.count == expected.count)
+    let used = Set(
+      Situation.allCases.flatMap { situation in Self.states.map { TransitionTable.cell($0, situation) } }.flatMap(
+        effects))
+    #expect(used == Set(Effect.allCases), "every effect is brought about by some cell")
+  }
+
+  private func effects(of cell: Cell) -> [Effect] {
+    switch cell {
+    case .go(_, let effects), .stay(let effects): effects
+    case .ignored, .impossible: []
     }
   }
 
