@@ -33,6 +33,8 @@ public final class ProcessTree {
     var watches: [Int32: (pidfd: Int32, registration: Registration)] = [:]
     var timer: TimerID?
     var delay = Interval.milliseconds(5)
+    /// How often its end was put off until zombies are reaped.
+    var reaps = 0
     /// For the wait for everybody.
     var isKilled = false
   }
@@ -53,6 +55,8 @@ public final class ProcessTree {
   private var waiters: [Subject: Waiter] = [:]
   /// There was no orphan when this was last looked at, and no main process has been reaped since.
   private var isKnownOrphanless = false
+  /// Takes the exits that are there and calls `recheck` when there were any: the reaper's.
+  var reap: (() -> Void)?
   /// Kernel features to do without, for tests: `pidfdOpen`.
   public var without: KernelFeatures = []
   /// For tests: who a process's children are; nil for a kernel that does not list them (CONFIG_PROC_CHILDREN).
@@ -292,22 +296,44 @@ public final class ProcessTree {
   /// The reaper is done with a batch: those who wait may have got what they wait for.
   func recheck() {
     if waiters.isEmpty { return }
-    for subject in Array(waiters.keys) { check(subject) }
+    for subject in Array(waiters.keys) { checkReaped(subject) }
   }
 
+  /// A process has ended as soon as it is a zombie, which pidfds and /proc may tell before SIGCHLD does. Who waits starts the program
+  /// anew, and that must not find the old one's pids still taken: `kill -0` of a pid file's number says that a zombie is alive.
   private func check(_ subject: Subject) {
+    guard waiters[subject] != nil else { return }
+    reap?()
+    checkReaped(subject)
+  }
+
+  private func checkReaped(_ subject: Subject) {
     guard var waiter = waiters[subject] else { return }
     if let timer = waiter.timer { loop.cancel(timer) }
     waiter.timer = nil
-    if isOver(subject) { return finish(subject, waiter) }
+    if isOver(subject) { return finishReaped(subject, waiter) }
     var left = survivors(of: subject)
     if isKilled(subject) && !left.isEmpty {
       for process in left { send(SIGKILL, to: process) }
       left = survivors(of: subject)
     }
-    if left.isEmpty && isOver(subject) { return finish(subject, waiter) }
+    if left.isEmpty && isOver(subject) { return finishReaped(subject, waiter) }
     watch(left, subject, &waiter)
     waiters[subject] = waiter
+  }
+
+  /// Who has died since the reaper looked is reaped first. Not for ever: a tracer may keep a zombie from us.
+  private func finishReaped(_ subject: Subject, _ waiter: Waiter) {
+    guard waiter.reaps < ProcessTree.rounds, hasZombies() else { return finish(subject, waiter) }
+    var waiter = waiter
+    waiter.reaps += 1
+    waiter.timer = loop.schedule(at: Instant(nanoseconds: 0)) { [weak self] in self?.check(subject) }
+    waiters[subject] = waiter
+  }
+
+  /// Whether an orphan is dead and has not been reaped; whose it was cannot be told any more.
+  private func hasZombies() -> Bool {
+    !isKnownOrphanless && orphans().contains { pid in table.entry(pid).map { !$0.isAlive } ?? false }
   }
 
   private func finish(_ subject: Subject, _ waiter: Waiter) {

@@ -28,6 +28,7 @@ public final class Reaper {
   public init(loop: EventLoop, tree: ProcessTree) {
     self.loop = loop
     self.tree = tree
+    tree.reap = { [weak self] in self?.reap() }
   }
 
   /// A child that never became a program (`SpawnOutcome.failed` with a pid): it is reaped without a word.
@@ -40,6 +41,7 @@ public final class Reaper {
     again = nil
     var exits: [(pid: Int32, run: RunID?, status: ExitStatus)] = []
     var information = hive_exit()
+    var hasReaped = false
     while hive_wait(0, 1, &information) == 1 {
       let pid = information.pid
       let run = tree.mainEnded(pid)
@@ -47,12 +49,15 @@ public final class Reaper {
       let status = ExitStatus(information)
       // Failing would mean that somebody else reaps our children; peeking at the same zombie for ever would be worse.
       if hive_wait(pid, 0, &information) != 1 { break }
+      hasReaped = true
       if !isSilent { exits.append((pid, run, status)) }
       if exits.count >= Reaper.batch {
         again = loop.schedule(at: Instant(nanoseconds: 0)) { [weak self] in self?.reap() }
         break
       }
     }
+    // SIGCHLD also tells of stops, and of what has been taken before it arrived.
+    if !hasReaped { return }
     tree.childrenChanged()
     for exit in exits {
       if let run = exit.run {

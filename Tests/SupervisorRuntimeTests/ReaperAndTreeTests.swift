@@ -130,6 +130,13 @@ struct ProcessTreeTests {
   @Test("Waiting for a survivor's own end takes no tick")
   func quiet() throws { #expect(try fixture("quiet").first?.hasPrefix("empty true quiet true") == true) }
 
+  @Test("A tree has ended when its processes have been reaped: who comes after them finds none of their pids taken")
+  func zombies() throws {
+    for world in Self.worlds {
+      #expect(try fixture("zombies", environment: world.environment) == ["met 0 children 0"], "\(world.name)")
+    }
+  }
+
   @Test("A tree that forks faster than one scan can follow is killed all the same")
   func forkers() throws {
     for world in Self.worlds {

@@ -19,7 +19,7 @@ final class Fixture {
     [
       "storm": Fixture.storm, "statuses": Fixture.statuses, "orphans": Fixture.orphans, "failures": Fixture.failures,
       "survivors": Fixture.survivors, "strangers": Fixture.strangers, "quiet": Fixture.quiet,
-      "forkers": Fixture.forkers,
+      "forkers": Fixture.forkers, "zombies": Fixture.zombies,
       "handover": Fixture.handover, "remaining": Fixture.remaining, "signals": Fixture.signals,
       "stopped": Fixture.stopped,
       "cgroup": Fixture.cgroup, "threads": Fixture.threads, "bench": Fixture.bench, "bench-stop": Fixture.benchStop,

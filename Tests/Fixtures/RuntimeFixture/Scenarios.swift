@@ -138,6 +138,30 @@ extension Fixture {
     print("empty \(tree.isEmpty(run)) quiet \(loop.wakeups - wakeups < 12) wakeups \(loop.wakeups - wakeups)")
   }
 
+  /// The end of a tree is told when its processes have been reaped, not when they are dead; also when they were dead before anybody
+  /// asked.
+  func zombies(_ arguments: [String]) throws {
+    var met = 0
+    for isDeadBefore in [true, false] {
+      for _ in 0..<20 {
+        let run = try shell("sleep 1000 & exit 0")
+        turnUntilExit(run)
+        guard let survivor = tree.members(run).first?.pid else { return print("no survivor") }
+        if isDeadBefore {
+          kill(survivor, SIGKILL)
+          while ProcessTable().entry(survivor)?.isAlive == true { usleep(1000) }
+        }
+        var isEnded = false
+        tree.end(run, signal: SIGTERM) {
+          isEnded = true
+          if kill(survivor, 0) == 0 { met += 1 }
+        }
+        turn("end") { isEnded }
+      }
+    }
+    print("met \(met) children \(children)")
+  }
+
   /// A tree that forks faster than one scan can follow is killed all the same.
   func forkers(_ arguments: [String]) throws {
     // Bounded by its own count in case that the test fails.
