@@ -65,7 +65,7 @@ public struct Monitor {
       let pinning = pinner.document()
       let standstill = server.flatMap { look($0, &frozen) }
       guard var finding = check(&session) else { break }
-      thermal.learn(session.settings)
+      thermal.learn(session.settings, at: clock.now)
       if let standstill {
         finding.passed = finding.passed && !standstill.isFailure
         finding.detail = "\(standstill.detail); \(finding.detail)"
@@ -140,13 +140,13 @@ public struct Monitor {
     SELECT pg_catalog.pg_is_in_recovery(),
       (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend'),
       pg_catalog.current_setting('max_connections')
-    """ + ThermalBrakes.names.map { ",\n  pg_catalog.current_setting('\($0)')" }.joined()
+    """ + ThermalBrakes.learned.map { ",\n  pg_catalog.current_setting('\($0)')" }.joined()
 
   /// What is kept between two checks.
   private struct Session {
     var connection: SQLConnection?
     var opened = ContinuousClock.now
-    /// The settings that the heat's brakes set, as the last answer had them.
+    /// The settings that the heat's brakes need to know, as the last answer had them.
     var settings: [String: String] = [:]
   }
 
@@ -173,7 +173,8 @@ public struct Monitor {
         let measured = finding(true, "")
         let space = try? FileSystem.freeBytes(volume.dataDirectory)
         session.settings = Dictionary(
-          zip(ThermalBrakes.names, (rows.first ?? []).dropFirst(3)).compactMap { name, value in value.map { (name, $0) }
+          zip(ThermalBrakes.learned, (rows.first ?? []).dropFirst(3)).compactMap { name, value in
+            value.map { (name, $0) }
           },
           uniquingKeysWith: { first, _ in first })
         let (passed, detail) = Monitor.judge(rows.first ?? [], free: space?.free, total: space?.total)

@@ -8,12 +8,22 @@ struct ThermalControl {
   private var sensors: ThermalSensors
   private(set) var machine: ThermalMachine
   /// The server's own values, learned while nothing is braked. Not known yet: no parallelism is never more than it has.
-  private(set) var brakes = ThermalBrakes(parallelWorkers: 0, parallelWorkersPerGather: 0)
-  /// Looks until the server's values are its own again: a reload reaches a session a moment later.
-  private var looksUntilLearning = 0
-  private static let learningDelay = 3
+  private(set) var brakes = ThermalBrakes(parallelWorkers: 0, parallelWorkersPerGather: 0, vacuum: nil)
   /// What is in the brakes' file, as far as this process has written it.
-  private var written: ThermalState?
+  private var written: Written?
+
+  private struct Written {
+    var state: ThermalState
+    /// What the file sets, for comparison.
+    var lines: [String]
+    /// nil: it was so when this process came.
+    var at: ContinuousClock.Instant?
+
+    /// A reload reaches a session a moment later: until then it has the values from before.
+    static let settling = Duration.seconds(3)
+    func isSettled(_ now: ContinuousClock.Instant) -> Bool { at.map { now - $0 >= Written.settling } ?? true }
+  }
+
   /// The server that was told to read it.
   private var told: ProcessIdentity?
   private var remarks: [String] = []
@@ -41,27 +51,33 @@ struct ThermalControl {
     if knowledge == .known, machine.knowledge == .unknown {
       console.warning("the temperature sensors are lost: the state stays \(machine.state.rawValue)")
     }
-    apply(machine.state, postmaster, console)
+    apply(machine.state, at: now, postmaster, console)
     return transition
   }
 
   /// Takes the brakes off: at the end of the monitor nobody would do it.
   mutating func release(postmaster: ProcessIdentity?, console: Console) {
-    if let written, written != .normal { apply(.normal, postmaster, console) }
+    if let written, written.state != .normal { apply(.normal, at: .now, postmaster, console) }
   }
 
-  private mutating func apply(_ state: ThermalState, _ postmaster: ProcessIdentity?, _ console: Console) {
+  private func lines(_ state: ThermalState) -> [String] { brakes.settings(state).map { "\($0.name) = \($0.value)" } }
+
+  private mutating func apply(
+    _ state: ThermalState, at now: ContinuousClock.Instant, _ postmaster: ProcessIdentity?, _ console: Console
+  ) {
     ThermalFlag.write(state, to: flag)
     // A server that was started since has emptied the file.
     let isNew = state != .normal && postmaster != nil && told != postmaster
-    guard written != state || isNew else { return }
+    // The same state sets something else when the server's own values have become known since.
+    let lines = lines(state)
+    guard written?.state != state || written?.lines != lines || isNew else { return }
     let path = Path.join(directory, ThermalBrakes.fileName)
     let text = brakes.text(state, celsius: machine.celsius)
     // The monitor's first look: an empty file, or the brakes of a monitor that died in the heat.
     if written == nil, state == .normal {
       let present = ((try? FileSystem.readText(path)) ?? nil) ?? ""
       if !present.contains("=") {
-        written = .normal
+        written = Written(state: .normal, lines: [], at: nil)
         told = postmaster
         return
       }
@@ -74,8 +90,7 @@ struct ThermalControl {
       console.warning("the brakes stay as they are: \(error.message)")
       return
     }
-    if state == .normal { looksUntilLearning = ThermalControl.learningDelay }
-    written = state
+    written = Written(state: state, lines: lines, at: now)
     if let postmaster, ProcessTable.isAlive(postmaster) {
       guard kill(postmaster.pid, SIGHUP) == 0 else {
         console.warning("cannot reload the server: \(Failure.describe(errno))")
@@ -86,25 +101,24 @@ struct ThermalControl {
     }
   }
 
-  /// The server's settings as a session sees them, in the order of `ThermalBrakes.names`: what they are without brakes, or which
+  /// The server's settings as a session sees them, by `ThermalBrakes.learned`: what they are without brakes, or which
   /// brakes something else overrides.
-  mutating func learn(_ values: [String: String]) {
+  mutating func learn(_ values: [String: String], at now: ContinuousClock.Instant) {
     remarks = []
     guard let written else { return }
-    if written == .normal {
-      guard looksUntilLearning == 0 else {
-        looksUntilLearning -= 1
-        return
-      }
-      if let workers = values["max_parallel_workers"].flatMap({ Int($0) }),
+    if written.isSettled(now) {
+      // Also in the heat, as far as nothing of ours stands above: a monitor that came into it has seen the server only so.
+      let isPaceOurs = written.lines.contains { $0.hasPrefix(VacuumPace.names[0]) }
+      if !isPaceOurs, let pace = VacuumPace(values) { brakes.vacuum = pace }
+      if written.state == .normal, let workers = values["max_parallel_workers"].flatMap({ Int($0) }),
         let gather = values["max_parallel_workers_per_gather"].flatMap({ Int($0) })
       {
-        brakes = ThermalBrakes(parallelWorkers: workers, parallelWorkersPerGather: gather)
+        brakes.parallelWorkers = workers
+        brakes.parallelWorkersPerGather = gather
       }
-      return
     }
-    for (name, wanted) in brakes.settings(written) {
-      guard let value = values[name], value != wanted else { continue }
+    for (name, wanted) in brakes.settings(written.state) {
+      guard let value = values[name], !ThermalBrakes.isSame(value, wanted) else { continue }
       remarks.append(
         "\(name) is \(value), not \(wanted): set on the command line or by ALTER SYSTEM, which stand above")
     }
@@ -116,7 +130,7 @@ struct ThermalControl {
       state: machine.state.rawValue, knowledge: machine.knowledge.rawValue, celsius: machine.celsius,
       sensor: machine.sensor, warning: machine.thresholds.warning, critical: machine.thresholds.critical,
       transitions: machine.transitions,
-      brakes: brakes.settings(written ?? .normal).map { "\($0.name) = \($0.value)" }, remarks: remarks,
+      brakes: written?.lines ?? [], remarks: remarks,
       intervalSeconds: interval / .seconds(1))
   }
 }
