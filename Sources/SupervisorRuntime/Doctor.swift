@@ -2,6 +2,7 @@
 // done instead. Nothing is believed from version numbers: each feature is tried, in this process, and put back.
 
 import CHiveSys
+import CPUTopology
 import Glibc
 import SupervisorCore
 
@@ -13,6 +14,10 @@ public struct Doctor {
   public var cgroups = "/sys/fs/cgroup"
   /// The directory of the control socket.
   public var runDirectory = "/run/hivesup"
+  /// The CPUs.
+  var machine = Machine.live
+  /// A variable's value; nil when it is not set.
+  var environment: (String) -> String? = { name in getenv(name).map { String(cString: $0) } }
 
   /// A doctor for this container.
   public init() {}
@@ -174,7 +179,10 @@ public struct Doctor {
   private func resources() -> [DoctorFinding] {
     var cpus: Int32 = 0
     let affinity = hive_probe_affinity(&cpus)
+    let nice = niceError()
     let realtime = hive_probe_io_priority(1 << 13 | 4)
+    let policy = policyError()
+    let memory = hive_probe_memory_policy()
     let noNewPrivileges = hive_no_new_privileges()
     let capabilities = hive_effective_capabilities()
     let changesUsers = Capabilities.has("setuid", capabilities) && Capabilities.has("setgid", capabilities)
@@ -190,16 +198,24 @@ public struct Doctor {
           : setgroupsDenied ? "this user namespace forbids setgroups" : "programs can run as any user",
         remedy: "start as root, with CAP_SETUID and CAP_SETGID",
         fallback: "user_if_root= keeps the supervisor's own user; user= of another one fails"),
-      refusable("nice", "nice below the supervisor's own can be set", niceError()),
+      refusable("nice", "nice below the supervisor's own can be set", nice),
       lowering(
         "oom-score-adj", "oom_score_adj below the container's own",
         "CAP_SYS_RESOURCE (docker run --cap-add SYS_RESOURCE)",
         oomScoreError()),
       refusable("ionice-realtime", "ionice=realtime can be set", realtime),
-      refusable("sched-policy", "sched_policy=fifo and rr can be set", policyError()),
+      refusable("sched-policy", "sched_policy=fifo and rr can be set", policy),
       refusable(
-        "numa-policy", "numa_policy can be set", hive_probe_memory_policy(),
+        "numa-policy", "numa_policy can be set", memory,
         remedy: "a kernel with CONFIG_NUMA; Docker's seccomp profile allows set_mempolicy with CAP_SYS_NICE"),
+      niceCapability(
+        Capabilities.has("sys_nice", capabilities),
+        [
+          ("nice below the supervisor's own", nice), ("ionice=realtime", realtime),
+          ("sched_policy=fifo and rr", policy),
+          ("numa_policy", memory),
+        ]),
+    ] + coreClasses() + [
       cpuChanges(),
       DoctorFinding(
         "affinity", affinity == 0, .useful,

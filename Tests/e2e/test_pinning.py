@@ -1,6 +1,7 @@
 """Where programs run: masks, policies and priorities of every thread of every process, as the kernel has them."""
 
 import contextlib
+import json
 import os
 import pathlib
 import pty
@@ -335,10 +336,32 @@ def test_programs_of_other_users_are_moved_without_the_capability_too(make, dire
         assert daemon.control.post("/v1/programs/main/restart").status == 200
 
 
+def doctor(*prefix, **environment):
+    """{feature: what the doctor found} of a process started with this prefix."""
+    done = subprocess.run([*prefix, HIVESUP, "doctor", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=True,
+                          env={**os.environ, **environment})
+    return {one["feature"]: one for one in json.loads(done.stdout)["features"]}
+
+
 def test_doctor_tells_what_is_refused():
-    found = hivesup("doctor", "--json").stdout
-    for feature in ("affinity", "nice", "sched-policy", "numa-policy", "cpu-changes"):
-        assert f'"feature":"{feature}"' in found
+    """As what the kernel itself refuses this process, without CAP_SYS_NICE and on CPU 1 alone."""
+    found = doctor(*without_nice(), "taskset", "-c", "1", HIVE_CPU_PERFORMANCE="0")
+    assert {"affinity", "nice", "sched-policy", "numa-policy", "cpu-changes"} <= set(found)
+    nice = found["cap-sys-nice"]
+    assert nice["available"] is False and "--cap-add SYS_NICE" in nice["remedy"]
+    for words in ("refused: nice below the supervisor's own (Permission denied)", "sched_policy=fifo and rr (Operation not permitted)"):
+        assert words in nice["detail"], nice
+    assert found["nice"]["available"] is False and found["sched-policy"]["available"] is False
+    classes, overrides = found["core-classes"], found["core-class-overrides"]
+    assert classes["available"] is False and classes["detail"].startswith("performance empty, none of 0"), classes
+    assert "performance CPU 0 is not allowed here" in classes["fallback"] and classes["fallback"].endswith(": CPU 1"), classes
+    assert "CPU 0" in classes["remedy"] and "HIVE_CPU_PERFORMANCE names CPU 0" in overrides["detail"], (classes, overrides)
+
+    found = doctor("taskset", "-c", "0,1", **CLASSES)
+    assert found["core-classes"]["available"] is True and "performance 0, efficiency 1" in found["core-classes"]["detail"]
+    assert found["core-class-overrides"]["detail"] == "HIVE_CPU_PERFORMANCE=0, HIVE_CPU_EFFICIENCY=1"
+    if os.geteuid() == 0 and found["cap-sys-nice"]["available"]:
+        assert found["nice"]["available"] is True
 
 
 def test_priorities_are_the_kernels(make, mode, tree):
