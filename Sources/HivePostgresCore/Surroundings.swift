@@ -22,6 +22,8 @@ public struct Surroundings: Equatable, Sendable {
   public var volumeName: String?
   /// The same of the directory above V.
   var volumeNameBeside: String?
+  /// Where somebody has mounted a volume above V, which itself is one that the engine made for this container only.
+  var mountPointAbove: String?
   /// The image, as docs/containers.md names it.
   public var image: String
 
@@ -40,6 +42,7 @@ public struct Surroundings: Equatable, Sendable {
     found.mountPoint = mount.point
     found.volumeName = mount.volumeName
     found.volumeNameBeside = MountTable.mount(of: Path.parent(settings.volume), table)?.volumeName
+    found.mountPointAbove = MountTable.chosenAbove(settings.volume, table)?.point
     found.engine = engine(root, environment)
     return found
   }
@@ -116,6 +119,8 @@ enum MountTable {
     /// What of its filesystem is mounted: for an engine's volume `…/volumes/NAME/_data`, also with podman.
     var root: String
     var point: String
+    /// The kind of filesystem.
+    var type = ""
 
     var volumeName: String? {
       let parts = root.split(separator: "/")
@@ -128,7 +133,10 @@ enum MountTable {
   static func mounts(_ text: String) -> [Mount] {
     text.split(separator: "\n").compactMap { line in
       let fields = line.split(separator: " ", omittingEmptySubsequences: false)
-      return fields.count > 4 ? Mount(root: unescaped(fields[3]), point: unescaped(fields[4])) : nil
+      guard fields.count > 4 else { return nil }
+      // After the optional fields, which a hyphen ends.
+      let rest = fields.dropFirst(6).drop { $0 != "-" }.dropFirst()
+      return Mount(root: unescaped(fields[3]), point: unescaped(fields[4]), type: rest.first.map(String.init) ?? "")
     }
   }
 

@@ -88,12 +88,18 @@ public struct Survey: Equatable, Sendable {
   }
 
   /// Half a cluster, or somebody's documents: nothing to begin a cluster beside. No name of a cluster begins with a dot, and what
-  /// does is mostly the storage's own (`.snapshot`).
+  /// does is mostly the storage's own (`.snapshot`). An empty `data` is an image's: what an engine has put into a volume that was
+  /// mounted at /var/lib/postgresql.
   private static func foreignNames(_ volume: Volume) throws(Failure) -> [String] {
-    try FileSystem.list(volume.root).filter { name in
+    let names = try FileSystem.list(volume.root).filter { name in
       !name.hasPrefix(".") && !Volume.ignoredNames.contains(name) && !name.hasPrefix("pgdata.broken-")
         && !Path.isInside(volume.dataDirectory, Path.join(volume.root, name))
     }
+    let data = Path.join(volume.root, "data")
+    guard names.contains("data"), try FileSystem.status(data, follow: false)?.isDirectory == true,
+      try FileSystem.list(data).isEmpty
+    else { return names }
+    return names.filter { $0 != "data" }
   }
 
   private static func contents(
@@ -174,6 +180,7 @@ public struct Survey: Equatable, Sendable {
         "cannot make a cluster in \(directory): PostgreSQL \(other.version) has one in \(Path.join(parent, other.path)), beside the volume",
         remedy: surroundings.mountBeside(parent))
     }
+    if let failure = surroundings.refusalBelowAnother { return failure }
     guard foreign.isEmpty else {
       let names = foreign.prefix(3).joined(separator: ", ") + (foreign.count > 3 ? ", …" : "")
       return Failure(

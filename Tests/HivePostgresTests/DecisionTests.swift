@@ -224,6 +224,40 @@ import Testing
     }
   }
 
+  /// Only a new cluster: what is in such a volume already is served, for it is all there is.
+  @Test func noClusterIsBegunInAVolumeThatEndsWithTheContainer() throws {
+    for (tree, state) in [
+      (Tree.absent, State.none), (.empty, .none), (.ours, .none), (.ours, .initialised), (.absent, .installing),
+    ] {
+      try withDirectory { root in
+        let volume = Volume(root: root + "/data", dataDirectory: root + "/data/pgdata")
+        try FileSystem.makeDirectories(volume.root, mode: 0o700)
+        try DecisionTests.make(tree, at: volume.dataDirectory)
+        var surroundings = Surroundings(volume: volume.root)
+        surroundings.engine = .docker
+        surroundings.mountPointAbove = root
+        surroundings.volumeNameBeside = "v"
+        let survey = try Survey.take(
+          volume, state: DecisionTests.state(state, volume.dataDirectory), control: DecisionTests.control)
+        let failure = survey.refusal(volume, DecisionTests.installation, surroundings)
+        #expect((failure != nil) == (tree != .ours && state == .none), "\(tree), \(state)")
+        if let failure { #expect(failure.remedy?.contains("-v v:\(root)/data ") == true, "\(failure)") }
+      }
+    }
+  }
+
+  /// What the engine has put into a volume that was mounted one higher is not somebody's document; what is in it is.
+  @Test func anEmptyDirectoryOfTheImageIsNotForeign() throws {
+    for (content, isForeign) in [(Tree.empty, false), (.foreign, true), (.file, true), (.danglingLink, true)] {
+      try withDirectory { root in
+        try DecisionTests.make(content, at: root + "/data")
+        let volume = Volume(root: root, dataDirectory: root + "/pgdata")
+        let survey = try Survey.take(volume, state: nil, control: DecisionTests.control)
+        #expect(survey.foreign == (isForeign ? ["data"] : []), "\(content)")
+      }
+    }
+  }
+
   @Test func whereAClusterWasLeftIsRemembered() throws {
     let state = DecisionTests.state(.adopted, "/v/old")
     let settings = try Settings(environment: ["HIVE_DATA": "/v"], workingDirectory: "/", firstStart: false)

@@ -80,6 +80,67 @@ import Testing
     #expect(MountTable.mountPoints(table) == ["/", "/v", "/v/data", "/v/dat"])
   }
 
+  static let generated = String(repeating: "0123456789abcdef", count: 4)
+
+  /// Which mount above V makes a new cluster in V a mistake: the one that somebody chose, while V's own was not.
+  @Test func aChosenVolumeAboveAnAnonymousOneIsFound() throws {
+    func line(_ root: String, _ point: String, _ type: String = "ext4") -> String {
+      "71 22 254:0 \(root) \(point) rw,relatime master:1 shared:2 - \(type) /dev/vda rw\n"
+    }
+    let name = SurroundingsTests.generated
+    let other = String(name.reversed())
+    let above = "/var/lib/postgresql"
+    let data = above + "/data"
+    let docker = line("/var/lib/docker/volumes/\(name)/_data", data)
+    let containerd = line("/io.containerd.grpc.v1.cri/containers/\(other)/volumes/\(name)", data)
+    let cases: [(mounts: String, found: String?)] = [
+      (line("/volumes/v/_data", above) + docker, above), (line("/srv/pg", above) + docker, above),
+      (line("/", above, "nfs4") + docker, above), (line("/pods/1/volumes/csi/mount", above) + containerd, above),
+      (line("/volumes/v/_data", "/var/lib") + docker, "/var/lib"),
+      // Nobody has mounted anything: both VOLUMEs of an image on PostgreSQL 18.
+      (line("/volumes/\(other)/_data", above) + docker, nil),
+      // V was chosen, whatever is above it.
+      (line("/volumes/v/_data", above) + line("/volumes/data/_data", data), nil),
+      (line("/volumes/\(other)/_data", above) + line("/volumes/v/_data", data), nil),
+      (line("/volumes/v/_data", above) + line("/srv/pg", data), nil),
+      (line("/volumes/v/_data", above) + line("/volumes/\(name.dropLast())/_data", data), nil),
+      (line("/volumes/v/_data", above) + line("/volumes/\(name.uppercased())/_data", data), nil),
+      (line("/volumes/v/_data", above) + line("/containers/x/volumes/\(name)", data), nil),
+      // V is in it, and no mount of its own: an engine that makes plain directories of an image's VOLUMEs.
+      (line("/volumes/v/_data", above), nil),
+      (line("/", above, "tmpfs") + docker, nil), (docker, nil), ("", nil),
+    ]
+    for (mounts, expected) in cases {
+      let table = "22 1 0:40 / / rw - overlay overlay rw\n" + mounts
+      #expect(MountTable.chosenAbove(data, table)?.point == expected, "\(mounts)")
+      let found = try detect(table, files: [".dockerenv": ""])
+      #expect((found.refusalBelowAnother != nil) == (expected != nil), "\(mounts)")
+    }
+  }
+
+  @Test func theRemedyOfAVolumeThatIsMountedTooHighIsAnOption() throws {
+    let anonymous =
+      "72 71 254:0 /volumes/\(SurroundingsTests.generated)/_data /var/lib/postgresql/data rw - ext4 /dev/vda rw\n"
+    let cases: [(root: String, environment: [String: String], remedy: String)] = [
+      (
+        "/volumes/v/_data", [:],
+        "mount it at /var/lib/postgresql/data itself: -v v:/var/lib/postgresql/data (in the place of v:/var/lib/postgresql)"
+      ),
+      ("/srv/pg", [:], "-v HOST-DIRECTORY:/var/lib/postgresql/data "),
+      (
+        "/srv/pg", ["KUBERNETES_SERVICE_HOST": "10.0.0.1"],
+        "set the mountPath of its volume to /var/lib/postgresql/data"
+      ),
+    ]
+    for (root, environment, remedy) in cases {
+      let table = "71 22 254:0 \(root) /var/lib/postgresql rw - ext4 /dev/vda rw\n" + anonymous
+      let found = try #require(
+        detect(table, files: [".dockerenv": ""], environment: environment).refusalBelowAnother)
+      #expect(found.status == .configuration)
+      #expect(found.remedy?.contains(remedy) == true, "\(found)")
+    }
+  }
+
   @Test func usersAreNumbersOrNames() throws {
     #expect(try ServiceUser.named("4242:17").group == 17)
     #expect(try ServiceUser.named("4242").isListed == false)
