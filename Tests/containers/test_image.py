@@ -232,21 +232,31 @@ def test_the_scan_finds_a_secret(tmp_path):
     assert sorted(scan(tag)) == ["srv/.pgpass", "srv/key (content)"]
 
 
-def test_no_secret_in_inspect_nor_in_the_logs(role, container):
-    """The generated password, and one that was given by file, stay in their files."""
+def test_no_secret_in_inspect_nor_in_the_logs(role, container, tmp_path):
+    """The generated password, and one that was given by file, stay in their files; and they are those that count."""
     given = "correct-horse-battery-staple"
-    one = container(role).run("--tmpfs", "/secrets:mode=1777", "--env", "HIVE_DB_PASSWORD_FILE=/secrets/password")
+    file = tmp_path / "password"
+    file.write_text(given + "\n")
+    file.chmod(0o444)
+    one = container(role).run("--volume", f"{file}:/run/secrets/db:ro", "--env", "HIVE_DB_PASSWORD_FILE=/run/secrets/db")
     two = container(role).run()
     for each in (one, two):
         each.wait_ready()
     generated = two.shell("cat /var/lib/postgresql/data/.hivesup/password").stdout.strip()
     assert len(generated) >= 16
-    one.shell(f"umask 077; printf %s {given} > /secrets/password")
-    one.ctl("restart", "postgres-migrate", check=False)
-    for each, secret in ((one, given), (two, generated)):
-        everything = json.dumps(each.inspect()) + each.logs() + each.ctl("status", "--json").stdout
+    for each, secret, other in ((one, given, generated), (two, generated, given)):
+        login = ["psql", "-X", "-A", "-t", "-w", "-h", "127.0.0.1", "-U", role.owner, "-d", role.database, "-c", "SELECT 'in'"]
+        assert each.exec("env", f"PGPASSWORD={secret}", *login).stdout.strip() == "in"
+        refused = each.exec("env", f"PGPASSWORD={other}", *login, check=False)
+        assert refused.returncode != 0 and "password authentication failed" in refused.stderr, refused
+        each.ctl("restart", "postgres-migrate")
+        everything = json.dumps(each.inspect()) + each.logs() + each.ctl("status", "--json").stdout + each.ctl("events", "--json").stdout
+        # What runs, the login above apart, which has ended.
+        everything += each.shell("cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null", check=False).stdout
+        assert "postgres-migrate" in everything
         assert secret not in everything
         assert "SCRAM-SHA-256$" not in everything
+    assert one.shell("test -e /var/lib/postgresql/data/.hivesup/password", check=False).returncode == 1
 
 
 # --- the same sources give the same files ------------------------------------------------------------------------------------------------------
