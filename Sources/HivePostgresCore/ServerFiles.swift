@@ -12,7 +12,7 @@ struct ServerFiles: Equatable {
   /// Reads the files, as root where we still are that: a checkout in root's home is out of the server's reach.
   struct Sources {
     var configuration: [UInt8]
-    var hba: String
+    var hba: [UInt8]
     var ident: String
 
     init(_ directory: String) throws(Failure) {
@@ -25,9 +25,9 @@ struct ServerFiles: Equatable {
         return bytes
       }
       configuration = try read("postgresql.conf")
-      hba = String(decoding: try read("pg_hba.conf"), as: UTF8.self)
+      hba = try read("pg_hba.conf")
       ident = String(decoding: try read("pg_ident.conf"), as: UTF8.self)
-      try ServerFiles.check(hba: hba, path: Path.join(directory, "pg_hba.conf"))
+      try HBAFile.check(hba, path: Path.join(directory, "pg_hba.conf"))
     }
   }
 
@@ -45,7 +45,7 @@ struct ServerFiles: Equatable {
       Path.join(brakes, ThermalBrakes.fileName), ThermalBrakes().text(.normal, celsius: nil).utf8, mode: 0o600)
     try FileSystem.writeAtomically(
       configuration, sources.configuration + Array(ThermalBrakes.includeLine.utf8), mode: 0o600)
-    try FileSystem.writeAtomically(hba, sources.hba.utf8, mode: 0o600)
+    try FileSystem.writeAtomically(hba, sources.hba, mode: 0o600)
     let map = ServerFiles.identMap(users: users, roles: roles)
     try FileSystem.writeAtomically(ident, (sources.ident + "\n" + map).utf8, mode: 0o600)
   }
@@ -67,20 +67,5 @@ struct ServerFiles: Equatable {
   /// An item of a list setting such as unix_socket_directories: quoted where it has a comma or space.
   static func listItem(_ path: String) -> String {
     path.contains { $0 == "," || $0 == " " || $0 == "\"" } ? quoted(path) : path
-  }
-
-  /// Nobody gets in without proof, whoever edited the file.
-  static func check(hba: String, path: String) throws(Failure) {
-    for (index, line) in hba.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
-      let fields = line.prefix { $0 != "#" }.split(whereSeparator: {
-        $0 == " " || $0 == "\t" || $0 == "," || $0 == "\r"
-      })
-      .map { String($0.filter { $0 != "\"" }).lowercased() }
-      if let bad = fields.first(where: { $0 == "trust" || $0 == "password" }) {
-        throw Failure(
-          .configuration, "cannot use \(path): line \(index + 1) lets clients in by '\(bad)'",
-          remedy: "use scram-sha-256, or peer on the socket")
-      }
-    }
   }
 }

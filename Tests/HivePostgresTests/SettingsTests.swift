@@ -94,22 +94,27 @@ import Testing
 }
 
 @Suite struct ServerFilesTests {
-  @Test(arguments: [
-    "local all all trust", "host all all 0.0.0.0/0 \"trust\"", "host all all all password",
-    "local\tall\tall\tTRUST # ok?",
-    "local all all peer\nhost all all ::1/128 trust\r",
-  ])
-  func trustIsRefusedWhereverItStands(_ text: String) {
-    #expect(throws: Failure.self) { try ServerFiles.check(hba: text, path: "x") }
-  }
-
   @Test(arguments: Role.allCases) func theShippedFilesTrustNobody(_ role: Role) throws {
     let sources = try ServerFiles.Sources(Sandbox.etc(role.rawValue))
-    let methods = sources.hba.split(separator: "\n").filter { !$0.hasPrefix("#") }
+    let text = String(decoding: sources.hba, as: UTF8.self)
+    let methods = text.split(separator: "\n").filter { !$0.hasPrefix("#") }
     #expect(methods.count == 4)
     #expect(methods.allSatisfy { $0.hasSuffix("peer map=hive") || $0.hasSuffix("scram-sha-256") })
-    #expect(!sources.hba.contains("%"))
-    try ServerFiles.check(hba: "# trust nobody\nlocal all all peer map=hive", path: "x")
+    #expect(!text.contains("%"))
+  }
+
+  @Test(arguments: ["include more.conf", "host all all 0.0.0.0/0 \\\ntrust"]) func aLineMoreAndTheyAreNotUsed(
+    _ line: String
+  ) throws {
+    let sandbox = try Sandbox()
+    for name in ["postgresql.conf", "pg_hba.conf", "pg_ident.conf"] {
+      let text = try FileSystem.readText(Path.join(Sandbox.etc("genie"), name)) ?? ""
+      try sandbox.write(sandbox.root + "/etc/" + name, text)
+    }
+    _ = try ServerFiles.Sources(sandbox.root + "/etc")
+    let hba = try FileSystem.readText(sandbox.root + "/etc/pg_hba.conf") ?? ""
+    try sandbox.write(sandbox.root + "/etc/pg_hba.conf", hba + line + "\n")
+    #expect(throws: Failure.self) { try ServerFiles.Sources(sandbox.root + "/etc") }
   }
 
   @Test func mapLinesAreQuoted() {
