@@ -271,12 +271,7 @@ struct EnvironmentReader {
     let direct = text(name)
     guard let file = path("\(name)_FILE") else { return direct }
     guard direct == nil else { throw EnvironmentReader.both(name) }
-    guard let content = try FileSystem.readText(file) else {
-      throw Failure(
-        .usage, "cannot read \(name)_FILE=\(file): there is no such file",
-        remedy: "mount the secret, or unset the variable")
-    }
-    return content.trimmingTrailingNewlines
+    return try SecretFile(variable: "\(name)_FILE", path: file, alternative: "unset the variable").require()
   }
 
   static func both(_ name: String) -> Failure {

@@ -39,6 +39,7 @@ enum Command: String, CaseIterable {
     switch self {
     case .initialise:
       let workspace = try workspace()
+      try workspace.checkGivenPassword()
       try workspace.enter()
       try Initialiser(workspace).run()
     case .exec:

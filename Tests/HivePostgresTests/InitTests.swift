@@ -171,6 +171,25 @@ struct InitTests {
     #expect(try sandbox.hive("init", ["POSTGRES_PASSWORD": "postgres"]).ending == .exited(0))
   }
 
+  @Test(arguments: [
+    "HIVE_DB_PASSWORD", "POSTGRES_PASSWORD", "POSTGRES_USER", "POSTGRES_DB", "POSTGRES_INITDB_ARGS",
+  ])
+  func aSecretThatIsNotThereIsMissedBeforeAnythingIsMade(_ name: String) throws {
+    let sandbox = try Sandbox()
+    let file = sandbox.root + "/secret"
+    let variable = ["\(name)_FILE": file]
+    let missing = try sandbox.hive("init", variable)
+    #expect(missing.ending == .exited(64), "\(missing.output)")
+    #expect(
+      missing.output.contains("cannot read \(name)_FILE=\(file): there is no such file; mount the secret, or unset"))
+    try FileSystem.makeDirectories(file, mode: 0o755)
+    let directory = try sandbox.hive("init", variable)
+    #expect(directory.ending == .exited(64), "\(directory.output)")
+    #expect(directory.output.contains("cannot read \(name)_FILE=\(file): it is a directory"))
+    #expect(try entries(sandbox).isEmpty)
+    #expect(try !FileSystem.exists(sandbox.pgdata))
+  }
+
   @Test func concurrentRunsMakeOneCluster() throws {
     let sandbox = try Sandbox()
     let children = try (0..<4).map { _ in try sandbox.start("init") }

@@ -73,6 +73,39 @@ struct MigrateTests {
     #expect(try sandbox.hive("migrate", ["HIVE_DB_PASSWORD": "postgres"]).ending == .exited(64))
   }
 
+  @Test func aPasswordFileIsMadeInTheVolumeAndMissedElsewhere() throws {
+    let sandbox = try Sandbox()
+    try sandbox.serve()
+    let inside = sandbox.volume + "/.hivesup/mine"
+    let made = try sandbox.hive("migrate", ["HIVE_DB_PASSWORD_FILE": inside])
+    #expect(
+      made.ending == .exited(0) && made.output.contains("made a password for hive in \(inside)"), "\(made.output)")
+    let password = try #require(try FileSystem.readText(inside))
+    #expect(password.utf8.count == 44)
+    let stored = try sandbox.sql("SELECT rolpassword FROM pg_authid WHERE rolname = 'hive'")
+    // A file elsewhere is a mount that was forgotten, however writable the place is: nothing is made there.
+    let outside = sandbox.root + "/secrets/db"
+    try FileSystem.makeDirectories(sandbox.root + "/secrets", mode: 0o777)
+    for command in ["init", "migrate"] {
+      let missed = try sandbox.hive(command, ["HIVE_DB_PASSWORD_FILE": outside])
+      #expect(missed.ending == .exited(64), "\(command): \(missed.output)")
+      #expect(
+        missed.output.contains(
+          "cannot read HIVE_DB_PASSWORD_FILE=\(outside): there is no such file; mount the secret, or"))
+      #expect(try !FileSystem.exists(outside))
+    }
+    // What Docker mounts for a file that the host does not have.
+    try FileSystem.makeDirectories(outside, mode: 0o755)
+    let directory = try sandbox.hive("migrate", ["HIVE_DB_PASSWORD_FILE": outside])
+    #expect(directory.ending == .exited(64) && directory.output.contains("it is a directory; name a file"))
+    #expect(try sandbox.sql("SELECT rolpassword FROM pg_authid WHERE rolname = 'hive'") == stored)
+    // Given, it is the one that counts.
+    try sandbox.write(sandbox.root + "/given", "another good one\n")
+    #expect(try sandbox.hive("migrate", ["HIVE_DB_PASSWORD_FILE": sandbox.root + "/given"]).ending == .exited(0))
+    let changed = try sandbox.sql("SELECT rolpassword FROM pg_authid WHERE rolname = 'hive'")
+    #expect(ScramVerifier(changed)?.matches("another good one") == true)
+  }
+
   @Test func concurrentRunsDoOneAfterTheOther() throws {
     let sandbox = try Sandbox()
     try sandbox.serve()
