@@ -4,7 +4,7 @@
 // - Changed in what the process was started with (ProgramSpec.needsRestart): stopped by its old plan, replaced while it is down, and
 //   started again if it was up or wanted up, or had failed (a new configuration is the likely remedy). What a person stopped stays down.
 // - Changed in where and how it is scheduled (pinning, nice, ionice): set anew for every thread of the run; a person's `ctl pin` gives way
-//   where the configuration's own pinning has changed.
+//   where the configuration's own word has changed.
 // - Changed otherwise (priorities, restart policy, stop plan, dependencies, checks, …): the new settings hold from now on; checks begin anew.
 // - Removed: stopped, what it left behind is ended, removed.
 // - New: added; started if it is to be started at boot.
@@ -79,8 +79,11 @@ extension Supervisor {
         replacements[record.id] = nil
         if record.spec != program {
           if record.spec.isSame(as: program) == false { summary.adjusted.append(program.namespec) }
+          let isStartupNew =
+            record.spec.startsecs != program.startsecs || record.spec.readyDeadline != program.readyDeadline
           if record.spec.readiness != program.readiness || record.spec.liveness != program.liveness
             || record.spec.kind != program.kind || record.spec.autostart != program.autostart
+            || record.state == .starting && isStartupNew
           {
             toAdjust.append(record.id)
           }

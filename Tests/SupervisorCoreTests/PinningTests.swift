@@ -47,6 +47,39 @@ struct PinningTests {
     #expect(pins(world).last == world.core.run(of: x))
   }
 
+  @Test func prioritiesArePinnedAsTheRestIs() throws {
+    let world = up([
+      program("x") {
+        $0.execution.nice = 2
+        $0.pinning.policy = .batch
+      }
+    ])
+    let x = world.id("x")
+    #expect(world.core.priorities(of: x) == Priorities(nice: 2))
+    world.request(.pin(target: "x", LivePin(nice: 7)))
+    world.request(.pin(target: "x", LivePin(cpus: .classes([.efficiency]), ionice: .idle)))
+    #expect(world.core.priorities(of: x) == Priorities(nice: 7, ionice: .idle) && pins(world).count == 2)
+    #expect(world.core.livePin(of: x)?.text == "efficiency, nice 7, I/O idle")
+    #expect(world.core.pinning(of: x)?.policy == .batch)
+    world.request(.restart(target: "x", wait: false))
+    world.run(.seconds(5))
+    #expect(world.core.priorities(of: x) == Priorities(nice: 7, ionice: .idle))
+    #expect(world.core.spec(of: x)?.execution.nice == 2, "the configuration stays what it is")
+
+    // A reload takes back what it says something new about, and nothing else.
+    reload(world) { $0.execution.nice = 3 }
+    #expect(world.core.priorities(of: x) == Priorities(nice: 3, ionice: .idle))
+    #expect(world.core.livePin(of: x) == LivePin(cpus: .classes([.efficiency]), ionice: .idle))
+    reload(world) { $0.pinning.policy = .idle }
+    #expect(world.core.livePin(of: x) == LivePin(ionice: .idle))
+    reload(world) { $0.execution.ionice = .bestEffort(3) }
+    #expect(
+      world.core.livePin(of: x) == nil && world.core.priorities(of: x) == Priorities(nice: 3, ionice: .bestEffort(3)))
+    world.request(.pin(target: "x", LivePin(nice: -1)))
+    world.request(.pin(target: "x", nil))
+    #expect(world.core.priorities(of: x) == Priorities(nice: 3, ionice: .bestEffort(3)))
+  }
+
   @Test func aPinOfWhatIsDownCountsAtItsStart() {
     let world = up([program("x") { $0.autostart = false }])
     world.request(.pin(target: "x", LivePin(cpus: .classes([.lowPower]))))
@@ -112,6 +145,8 @@ struct PinningTests {
     for text in ["other", "batch", "idle", "fifo:1", "fifo:99", "rr:50"] {
       #expect(try SchedulingPolicy(text).text == text)
     }
+    for text in ["idle", "best-effort:0", "best-effort:7", "realtime:3"] { #expect(try IOPriority(text).text == text) }
+    #expect(try IOPriority(" Best-Effort ") == .bestEffort(4) && IOPriority("realtime: 0") == .realtime(0))
     for text in ["default", "local", "bind:0", "interleave:0-3,8", "preferred:7"] {
       #expect(try MemoryPolicy(text).text == text)
     }
@@ -122,11 +157,12 @@ struct PinningTests {
       "", " ", ",", "-", "1-", "-1", "+1", "1,,2", "1..2", "0x1", "99999999999999999999", "8192", "2-1", "any,any",
       "a:b", ":",
       "fifo:", "fifo:100", "fifo:-1", "rr:1:2", "bind:", "bind:x", "preferred:0,1", "é", "0\u{0}", "1 2", "low power",
+      "best-effort:", "best-effort:8", "realtime:-1", "realtime:07", "idle:1",
     ]
     for text in texts {
       for read in [
         { _ = try CPUDemand(classes: text) }, { _ = try CPUDemand(cpus: text) }, { _ = try SchedulingPolicy(text) },
-        { _ = try MemoryPolicy(text) }, { _ = try ThreadUse(text) },
+        { _ = try MemoryPolicy(text) }, { _ = try ThreadUse(text) }, { _ = try IOPriority(text) },
       ] as [() throws -> Void] {
         let problem = #expect(throws: PinningProblem.self, "'\(text)'") { try read() }
         #expect(problem?.remedy.isEmpty == false && problem?.message.isEmpty == false)

@@ -128,6 +128,37 @@ struct ReloadTests {
     #expect(world.spawns("x").count == 2)
   }
 
+  @Test func whatAStartWaitsForIsNewAtOnce() {
+    /// The state a second before and right at 10 s after the boot, when the change is made after 4 s.
+    func states(_ old: @escaping (inout ProgramSpec) -> Void, _ new: (inout ProgramSpec) -> Void) -> [ProcessState?] {
+      let world = World(configuration([program("x", old)])) { _, _ in Behaviour(readyAfter: nil) }
+      world.send(.boot)
+      world.run(.seconds(4))
+      world.request(.reload(changed(world.core.spec) { new(&$0.programs[0]) }))
+      world.run(.milliseconds(5999))
+      let before = world.state("x")
+      world.run(.milliseconds(1))
+      return [before, world.state("x")]
+    }
+    #expect(states({ $0.startsecs = 100 }, { $0.startsecs = 10 }) == [.starting, .running])
+    #expect(states({ $0.startsecs = 5 }, { $0.startsecs = 100 }) == [.starting, .starting])
+    for probe in [notifying, probed] {
+      let ready = { (spec: inout ProgramSpec) in spec.readiness = probe }
+      let until = { (seconds: Double) in { (spec: inout ProgramSpec) in spec.readyDeadline = .seconds(seconds) } }
+      #expect(states(ready, until(10)) == [.starting, .stopping])
+      #expect(
+        states(
+          {
+            ready(&$0); until(100)(&$0)
+          }, until(10)) == [.starting, .stopping])
+      #expect(
+        states(
+          {
+            ready(&$0); until(5)(&$0)
+          }, { $0.readyDeadline = nil }) == [.starting, .starting])
+    }
+  }
+
   @Test func whatAPersonStoppedStaysDown() {
     let world = up([program("x")])
     world.request(.stop(target: "x", wait: true, now: false))

@@ -98,6 +98,7 @@ final class World {
   /// Prints everything: to look into one walk.
   var isTracing = false
   var defects: [String] = []
+  private(set) var deadlines = Deadlines()
   private var sameInstant = 0
   private var isStuck = false
   private var completed: Set<ProgramID> = []
@@ -142,9 +143,11 @@ final class World {
     steps += 1
     if isTracing { print("\(instant.nanoseconds / 1_000_000 - 1_000_000) ms: \(event)".prefix(400)) }
     var list: [Action] = []
+    deadlines.willHandle(event, in: self)
     core.handle(event, at: now, into: &list)
     if core.impossibleSituations > 0 { defect("impossible situation: \(lines.last?.1 ?? "") after \(event)") }
     for action in list { perform(action) }
+    deadlines.hasHandled(event, in: self)
   }
 
   /// Lets time pass, at most this long, until nothing is left to happen.
@@ -155,7 +158,12 @@ final class World {
       let timer = core.nextDeadline?.nanoseconds ?? .max
       let next = max(instant.nanoseconds, min(event, timer))
       guard min(event, timer) != .max, next <= end.nanoseconds else { break }
-      if next > instant.nanoseconds { sameInstant = 0 } else { sameInstant += 1 }
+      if next > instant.nanoseconds {
+        sameInstant = 0
+        deadlines.check(in: self)
+      } else {
+        sameInstant += 1
+      }
       if sameInstant > 20_000 {
         isStuck = true
         defect("no time passes: next deadline \(timer), now \(instant.nanoseconds)")
@@ -164,7 +172,10 @@ final class World {
       instant = Instant(nanoseconds: next)
       if event <= next, let entry = queue.popLast() { entry.body(self) } else { send(.timeReached) }
     }
-    if exitStatus == nil, end > instant { instant = end }
+    if exitStatus == nil, end > instant {
+      deadlines.check(in: self)
+      instant = end
+    }
   }
 
   // MARK: Requests and looks
@@ -210,6 +221,7 @@ final class World {
     if case .publish(let record) = action {
       if let last = records.last, record.seq != last.seq + 1 { defect("the event numbers have a gap") }
       records.append(record)
+      deadlines.published(record, in: self)
       if record.to == .running, let id = record.program, let run = current[id] { wasUp.insert(run.id) }
       return
     }
@@ -218,6 +230,7 @@ final class World {
       return
     }
     actions.append((instant, action))
+    deadlines.performed(action, in: self)
     if exitStatus != nil { defect("\(action) after the exit") }
     switch action {
     case .publish, .log, .reopenLogs, .programAdded, .programChanged, .pin: break
