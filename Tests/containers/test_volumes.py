@@ -7,13 +7,13 @@ import shlex
 import pytest
 
 from lab import docker as engine
-from lab.container import GENIE, TRIXIE_IMAGE, cluster_state
+from lab.container import GENIE, NEXT_IMAGE, TRIXIE_IMAGE, cluster_state
 from lab.docker import docker
 from lab.waiting import until
 
 DATA = "/var/lib/postgresql/data"
 #: What the official image is to a volume: PostgreSQL, as 999:999. Stand-ins made by scripts/test-containers.
-POSTGRES_16, POSTGRES_17 = "hivesup-test/postgres:16", "hivesup-test/postgres:17-trixie"
+POSTGRES_16, POSTGRES_17, POSTGRES_18 = "hivesup-test/postgres:16", "hivesup-test/postgres:17-trixie", "hivesup-test/postgres:18"
 #: The same user here: in group 0, as every user whom this image does not know.
 OFFICIAL = "999:0"
 #: What hive-postgres exits with, and so the container (docs/postgres.md).
@@ -173,6 +173,82 @@ def test_the_volume_mounted_where_the_official_image_has_it_from_18_on(container
     right = container(GENIE).run("--volume", f"{name}:{DATA}", "--user", OFFICIAL)
     right.wait_ready()
     assert_kept(right)
+
+
+#: Where the official image from 18 on has its volume.
+PARENT = "/var/lib/postgresql"
+
+
+def refused_and_mended(container, name, role, image=None):
+    """A fresh volume mounted one too high is refused; with the option of the refusal its data stays."""
+    one = container(role, image).run("--volume", f"{name}:{PARENT}")
+    output = assert_refused(one, CONFIGURATION, f"the volume {name} is mounted above it", "ends with this container")
+    assert "PG_VERSION" not in in_volume(name, "ls -R /volume")
+    [option] = re.findall(r"itself: -v (\S+) ", output)
+    assert option == f"{name}:{DATA}"
+    two = container(role, image).run("--volume", option)
+    two.wait_ready()
+    row = two.create(1)
+    assert row and two.stop()[0] == 0
+    two.remove()
+    three = container(role, image).run("--volume", option)
+    three.wait_ready()
+    assert three.ids() == {row}
+    # Mounted too high again, it is found, and nothing is begun beside it.
+    assert three.stop()[0] == 0
+    four = container(role, image).run("--volume", f"{name}:{PARENT}")
+    assert f"-v {name}:{DATA}" in assert_refused(four, CONFIGURATION)
+
+
+def test_a_fresh_volume_that_is_mounted_one_too_high(container, volume, role):
+    """The image's own volume below it has no name: a cluster there would be healthy, and the next container would not have it."""
+    refused_and_mended(container, volume(), role)
+
+
+def test_a_directory_of_the_host_mounted_one_too_high(container, tmp_path):
+    tmp_path.chmod(0o777)
+    one = container(GENIE).run("--volume", f"{tmp_path}:{PARENT}")
+    assert_refused(one, CONFIGURATION, "a volume is mounted above it", f"-v HOST-DIRECTORY:{DATA}")
+    # What the engine needs to mount the other one.
+    assert [path.name for path in tmp_path.rglob("*")] == ["data"]
+
+
+# --- PostgreSQL 18 ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_on_postgresql_18_nothing_has_to_be_set(container):
+    """Two volumes without a name then, one in the other: nobody has chosen the outer one. The server is the newest one that is supported."""
+    one = container(GENIE, NEXT_IMAGE).run()
+    one.wait_health()
+    found = engine.inspect("image", NEXT_IMAGE)["Config"]
+    assert sorted(found["Volumes"]) == [PARENT, DATA] and "PG_MAJOR=18" in found["Env"]
+    assert one.psql("SHOW server_version").startswith("18.")
+    assert one.psql("SELECT extname FROM pg_extension WHERE extname = 'vector'") == "vector"
+    row = one.create(1)
+    assert row in one.ids()
+    status, _ = one.stop()
+    assert status == 0
+    one.start().wait_ready()
+    assert row in one.ids()
+    assert "was not shut down" not in one.logs()
+
+
+def test_on_postgresql_18_a_fresh_volume_where_the_official_image_has_it(container, volume):
+    refused_and_mended(container, volume(), GENIE, NEXT_IMAGE)
+
+
+def test_a_cluster_of_the_official_image_18_is_adopted(container, volume):
+    name = official_volume(volume(), "18/docker", POSTGRES_18)
+    above = container(GENIE, NEXT_IMAGE).run("--volume", f"{name}:{PARENT}", "--user", OFFICIAL)
+    assert f"-v {name}:{DATA}" in assert_refused(above, CONFIGURATION, f"PostgreSQL 18 has one in {PARENT}/18/docker")
+    one = container(GENIE, NEXT_IMAGE).run("--volume", f"{name}:{DATA}", "--user", OFFICIAL)
+    one.wait_ready()
+    assert_kept(one)
+    assert admin(one, "SHOW data_directory") == f"{DATA}/18/docker"
+    # An image on 16 says which one it takes.
+    assert one.stop()[0] == 0
+    other = container(GENIE).run("--volume", f"{name}:{DATA}", "--user", OFFICIAL)
+    assert_refused(other, CONFIGURATION, "PostgreSQL 18 made it, and this is PostgreSQL 16", "POSTGRES_IMAGE=pgvector/pgvector:pg18-bookworm")
 
 
 # --- versions ---------------------------------------------------------------------------------------------------------------------------

@@ -33,6 +33,8 @@ AGENT = Role("agent", 38886, "hive_agent", "agent", "agent_deployments", "/api/v
 ROLES = {"genie": GENIE, "agent": AGENT}
 #: Genie on Debian 13 with its own PostgreSQL 17.
 TRIXIE_IMAGE = os.environ.get("HIVE_IMAGE_TRIXIE", "hivesup-test/genie:trixie")
+#: Genie on PostgreSQL 18, whose official image has its volume at /var/lib/postgresql.
+NEXT_IMAGE = os.environ.get("HIVE_IMAGE_18", "hivesup-test/genie:18")
 
 
 class Answer:
