@@ -26,13 +26,22 @@ struct ThermalControl {
 
   /// The server that was told to read it.
   private var told: ProcessIdentity?
+  /// Settings that do not follow the brakes.
   private var remarks: [String] = []
+  /// Sensors that do not answer.
+  private var sensorRemark: String?
+  private var said: Set<String> = []
   private let directory: String
   private let flag: String
 
   /// Brakes for the server that reads its configuration from `serverFiles`; `runDirectory` is where the API looks for `thermal`.
   init(root: String, thresholds: ThermalThresholds, serverFiles: String, runDirectory: String) {
-    sensors = ThermalSensors(root: root)
+    self.init(
+      sensors: ThermalSensors(root: root), thresholds: thresholds, serverFiles: serverFiles, runDirectory: runDirectory)
+  }
+
+  init(sensors: ThermalSensors, thresholds: ThermalThresholds, serverFiles: String, runDirectory: String) {
+    self.sensors = sensors
     machine = ThermalMachine(thresholds: thresholds)
     directory = Path.join(serverFiles, ThermalBrakes.directoryName)
     flag = Path.join(runDirectory, ThermalFlag.fileName)
@@ -43,13 +52,22 @@ struct ThermalControl {
     at now: ContinuousClock.Instant, postmaster: ProcessIdentity?, console: Console
   ) -> ThermalMachine.Transition? {
     let knowledge = machine.knowledge
-    let transition = machine.take(sensors.sample(), at: now)
+    let sample = sensors.sample(at: now)
+    let transition = machine.take(sample, at: now)
     if let transition {
       let text = "\(transition.celsius) °C (\(machine.sensor)): \(transition.from.rawValue) → \(transition.to.rawValue)"
       if transition.to == .normal { console.info(text) } else { console.warning(text) }
     }
-    if knowledge == .known, machine.knowledge == .unknown {
-      console.warning("the temperature sensors are lost: the state stays \(machine.state.rawValue)")
+    sensorRemark =
+      switch sample {
+      case .celsius, .absent: nil
+      case .lost(let why): "no sensor answers, the state stays \(machine.state.rawValue): \(why)"
+      case .atLeast(_, _, let lost): "a sensor is lost, the state may rise and does not fall: \(lost)"
+      }
+    if machine.knowledge == .unknown, knowledge != .unknown, let sensorRemark { console.warning(sensorRemark) }
+    if machine.knowledge == .known, knowledge == .unknown { console.info("the temperature sensors answer again") }
+    for name in sensors.takeForgotten() {
+      console.warning("the sensor \(name) is not there any more: the others tell the temperature without it")
     }
     apply(machine.state, at: now, postmaster, console)
     return transition
@@ -87,18 +105,22 @@ struct ThermalControl {
       try FileSystem.writeAtomically(path, text.utf8, mode: 0o600)
     } catch {
       // Tried again at the next look.
-      console.warning("the brakes stay as they are: \(error.message)")
+      say(console, "the brakes stay as they are: \(error.message)")
       return
     }
     written = Written(state: state, lines: lines, at: now)
     if let postmaster, ProcessTable.isAlive(postmaster) {
       guard kill(postmaster.pid, SIGHUP) == 0 else {
-        console.warning("cannot reload the server: \(Failure.describe(errno))")
+        say(console, "cannot reload the server: \(Failure.describe(errno))")
         written = nil
         return
       }
       told = postmaster
     }
+  }
+
+  private mutating func say(_ console: Console, _ warning: String) {
+    if said.insert(warning).inserted { console.warning(warning) }
   }
 
   /// The server's settings as a session sees them, by `ThermalBrakes.learned`: what they are without brakes, or which
@@ -124,13 +146,21 @@ struct ThermalControl {
     }
   }
 
+  /// PID 1 takes no more of one remark.
+  private static func clipped(_ text: String) -> String {
+    var text = text
+    while text.utf8.count > 512 { text.removeLast() }
+    return text
+  }
+
   /// For PID 1.
   func document(interval: Duration) -> ThermalDocument {
     ThermalDocument(
       state: machine.state.rawValue, knowledge: machine.knowledge.rawValue, celsius: machine.celsius,
       sensor: machine.sensor, warning: machine.thresholds.warning, critical: machine.thresholds.critical,
       transitions: machine.transitions,
-      brakes: written?.lines ?? [], remarks: remarks,
+      brakes: written?.lines ?? [],
+      remarks: (remarks + (sensorRemark.map { [$0] } ?? [])).map(ThermalControl.clipped),
       intervalSeconds: interval / .seconds(1))
   }
 }

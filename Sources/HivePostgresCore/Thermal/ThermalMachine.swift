@@ -75,7 +75,7 @@ public struct ThermalMachine: Equatable, Sendable {
   public enum Knowledge: String, Sendable {
     /// Sensors answer.
     case known
-    /// They answered once, and do not any more: the last state stays.
+    /// Some or all of those that answered once do not any more: the state does not fall.
     case unknown
     /// There have never been any.
     case unavailable
@@ -115,31 +115,35 @@ public struct ThermalMachine: Equatable, Sendable {
 
   /// Takes a sample; returns the change that it causes.
   public mutating func take(_ sample: ThermalSample, at now: ContinuousClock.Instant) -> Transition? {
-    guard case .celsius(let value, let name) = sample else {
-      guard knowledge != .unavailable else {
-        // A sensor that is there and has never answered is worth saying.
-        if case .lost = sample { lose() }
-        return nil
-      }
+    switch sample {
+    case .celsius(let value, let name):
+      lost = 0
+      knowledge = .known
+      celsius = value
+      sensor = name
+      return judge(value, mayFall: true, at: now)
+    case .atLeast(let value, let name, _):
+      lose()
+      celsius = value
+      sensor = name
+      return judge(value, mayFall: false, at: now)
+    case .absent where knowledge == .unavailable:
+      return nil
+    case .lost, .absent:
+      // Whatever was counted is not in a row any more. A sensor that is there and has never answered is worth saying, too.
+      hot = 0
+      cool = 0
       lose()
       return nil
     }
-    lost = 0
-    knowledge = .known
-    celsius = value
-    sensor = name
-    return judge(value, at: now)
   }
 
   private mutating func lose() {
-    // Whatever was counted is not in a row any more.
-    hot = 0
-    cool = 0
-    lost += 1
+    lost = min(lost + 1, ThermalThresholds.lostSamples + 1)
     if lost > ThermalThresholds.lostSamples { knowledge = .unknown }
   }
 
-  private mutating func judge(_ value: Double, at now: ContinuousClock.Instant) -> Transition? {
+  private mutating func judge(_ value: Double, mayFall: Bool, at now: ContinuousClock.Instant) -> Transition? {
     if value >= thresholds.critical {
       hot += 1
       cool = 0
@@ -152,11 +156,11 @@ public struct ThermalMachine: Equatable, Sendable {
       guard hot >= ThermalThresholds.warningSamples, mayMove else { return nil }
       return move(to: .warning, value, now)
     case .warning:
-      cool = value < thresholds.warning - thresholds.warningHysteresis ? cool + 1 : 0
+      cool = mayFall && value < thresholds.warning - thresholds.warningHysteresis ? cool + 1 : 0
       guard cool >= ThermalThresholds.coolToNormalSamples, mayMove else { return nil }
       return move(to: .normal, value, now)
     case .critical:
-      cool = value < thresholds.critical - thresholds.criticalHysteresis ? cool + 1 : 0
+      cool = mayFall && value < thresholds.critical - thresholds.criticalHysteresis ? cool + 1 : 0
       guard cool >= ThermalThresholds.coolToWarningSamples, mayMove else { return nil }
       return move(to: .warning, value, now)
     }

@@ -1,0 +1,132 @@
+import Glibc
+import Testing
+
+@testable import HivePostgresCore
+
+private let start = ContinuousClock.now
+
+@Suite struct ThermalBrakesTests {
+  @Test func brakesNeverGiveMoreParallelismThanTheServerHas() {
+    for workers in [-1, 0, 1, 2, 8, 1024] {
+      for gather in [-1, 0, 1, 2, 64] {
+        let brakes = ThermalBrakes(parallelWorkers: workers, parallelWorkersPerGather: gather)
+        for state in [ThermalState.warning, .critical] {
+          let settings = Dictionary(uniqueKeysWithValues: brakes.settings(state).map { ($0.name, $0.value) })
+          #expect((settings["max_parallel_workers"].flatMap { Int($0) } ?? .max) <= max(workers, 0))
+          #expect((settings["max_parallel_workers_per_gather"].flatMap { Int($0) } ?? .max) <= max(gather, 0))
+        }
+        #expect(brakes.settings(.normal).isEmpty && !brakes.text(.normal, celsius: 90).contains("="))
+      }
+    }
+  }
+
+  /// Settings as SHOW gives them, and what critical heat makes of them.
+  static let paces: [(shown: [String], braked: [String])] = [
+    // delay, limit, and those of all vacuums.
+    (["2ms", "-1", "0", "200"], ["20ms", "50"]), (["60ms", "20", "0", "200"], ["60ms", "20"]),
+    (["-1", "-1", "0", "200"], ["20ms", "50"]), (["-1", "-1", "60ms", "20"], ["60ms", "20"]),
+    (["-1", "30", "35500us", "20"], ["35500us", "30"]), (["0", "0", "90ms", "40"], ["20ms", "40"]),
+    (["100ms", "1", "0", "200"], ["100ms", "1"]), (["1500us", "10000", "0", "1"], ["20ms", "50"]),
+  ]
+
+  @Test(arguments: paces) func vacuumIsNeverMadeFaster(_ pace: (shown: [String], braked: [String])) throws {
+    let values = Dictionary(uniqueKeysWithValues: zip(VacuumPace.names, pace.shown))
+    let learned: VacuumPace = try #require(VacuumPace(values))
+    let brakes = ThermalBrakes(vacuum: learned)
+    let settings = Dictionary(uniqueKeysWithValues: brakes.settings(.critical).map { ($0.name, $0.value) })
+    #expect(settings["autovacuum_vacuum_cost_delay"] == pace.braked[0], "\(pace)")
+    #expect(settings["autovacuum_vacuum_cost_limit"] == pace.braked[1], "\(pace)")
+    #expect(!brakes.settings(.warning).contains { $0.name.contains("vacuum") })
+  }
+
+  @Test(arguments: [
+    ["fast", "-1", "0", "200"], ["-1", "-1", "soon", "200"], ["-1", "-1", "0", "many"], ["2 h", "-1", "0", "200"],
+  ])
+  func aPaceThatIsNotUnderstoodIsLeftAlone(_ shown: [String]) {
+    #expect(VacuumPace(Dictionary(uniqueKeysWithValues: zip(VacuumPace.names, shown))) == nil)
+    #expect(!ThermalBrakes(vacuum: nil).settings(.critical).contains { $0.name.contains("vacuum") })
+  }
+
+  /// A monitor that comes into the heat knows nothing of the server: its pace is learned, and then braked.
+  @Test func whatIsNotKnownIsLearnedInTheHeat() throws {
+    let sysfs = FakeSysfs()
+    let console = Console { _ in }
+    try sysfs.write("sys/class/thermal/thermal_zone0/type", "cpu-thermal")
+    try sysfs.write("sys/class/thermal/thermal_zone0/temp", "90000")
+    var control = ThermalControl(
+      root: Path.join(sysfs.root, "sys"), thresholds: ThermalThresholds(), serverFiles: sysfs.root,
+      runDirectory: sysfs.root)
+    func look(_ second: Int, _ values: [String]) throws -> String {
+      _ = control.look(at: start + .seconds(second), postmaster: nil, console: console)
+      control.learn(
+        Dictionary(uniqueKeysWithValues: zip(VacuumPace.names, values)), at: start + .seconds(second))
+      return try FileSystem.readText(Path.join(sysfs.root, "conf.d/90-hivesup-thermal.conf")) ?? ""
+    }
+    // What a session says just after the reload may be the brakes of a monitor before this one.
+    #expect(try !look(0, ["20ms", "50", "0", "200"]).contains("vacuum"))
+    #expect(try !look(2, ["60ms", "20", "0", "200"]).contains("vacuum"))
+    #expect(try !look(4, ["60ms", "20", "0", "200"]).contains("vacuum"))
+    let text = try look(6, ["60ms", "20", "0", "200"])
+    #expect(text.contains("autovacuum_vacuum_cost_delay = 60ms\n") && text.contains("max_parallel_workers = 0\n"))
+    #expect(text.contains("autovacuum_vacuum_cost_limit = 20\n"))
+    // Its own brakes are not what it learns from.
+    #expect(try look(20, ["100ms", "1", "0", "200"]) == text)
+  }
+
+  @Test func theServersOwnValuesAreNotLearnedFromTheBrakes() throws {
+    let sysfs = FakeSysfs()
+    let console = Console { _ in }
+    try sysfs.write("sys/class/thermal/thermal_zone0/type", "cpu-thermal")
+    try sysfs.write("sys/class/thermal/thermal_zone0/temp", "50000")
+    var control = ThermalControl(
+      root: Path.join(sysfs.root, "sys"), thresholds: ThermalThresholds(), serverFiles: sysfs.root,
+      runDirectory: sysfs.root)
+    var second = 0
+    func look(_ celsius: Int, _ workers: Int) throws {
+      try sysfs.write("sys/class/thermal/thermal_zone0/temp", "\(celsius)000")
+      _ = control.look(at: start + .seconds(second), postmaster: nil, console: console)
+      control.learn(
+        ["max_parallel_workers": "\(workers)", "max_parallel_workers_per_gather": "2"], at: start + .seconds(second))
+      second += 2
+    }
+    try look(50, 8)
+    try look(82, 8)
+    for _ in 0..<3 { try look(82, 4) }
+    #expect(control.machine.state == .warning && control.brakes.parallelWorkers == 8)
+    // Cool again, but the session has not read the new file yet.
+    while control.machine.state == .warning { try look(60, 4) }
+    try look(60, 4)
+    #expect(control.brakes.parallelWorkers == 8)
+    // A person has changed it meanwhile.
+    for _ in 0..<5 { try look(60, 6) }
+    #expect(control.brakes.parallelWorkers == 6)
+  }
+
+  @Test func theFileFollowsTheStateAndOnlyOurBrakesAreTakenOff() throws {
+    let sysfs = FakeSysfs()
+    let console = Console { _ in }
+    let files = Path.join(sysfs.root, "server")
+    let path = Path.join(files, "conf.d/90-hivesup-thermal.conf")
+    func text() throws -> String { try FileSystem.readText(path) ?? "" }
+    func control() -> ThermalControl {
+      ThermalControl(
+        root: Path.join(sysfs.root, "sys"), thresholds: ThermalThresholds(), serverFiles: files,
+        runDirectory: sysfs.root)
+    }
+    try sysfs.write("sys/class/thermal/thermal_zone0/type", "cpu-thermal")
+    try sysfs.write("sys/class/thermal/thermal_zone0/temp", "90000")
+    var hot = control()
+    _ = hot.look(at: start, postmaster: nil, console: console)
+    #expect(try text().contains("max_parallel_workers = 0\n"))
+    #expect(try FileSystem.readText(Path.join(sysfs.root, "thermal")) == "critical\n")
+    #expect(hot.document(interval: .seconds(2)).brakes.contains("max_parallel_workers = 0"))
+    hot.learn(["max_parallel_workers": "6"], at: start + .seconds(2))
+    #expect(hot.document(interval: .seconds(2)).remarks.first?.contains("max_parallel_workers is 6, not 0") == true)
+    // It died in the heat; the next one finds the machine cool.
+    try sysfs.write("sys/class/thermal/thermal_zone0/temp", "50000")
+    var next = control()
+    _ = next.look(at: start, postmaster: nil, console: console)
+    #expect(try !text().contains("max_parallel_workers"))
+    #expect(try FileSystem.exists(Path.join(sysfs.root, "thermal")) == false)
+  }
+}
