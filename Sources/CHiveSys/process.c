@@ -62,8 +62,6 @@ int hive_is_subreaper(void) {
   return prctl(PR_GET_CHILD_SUBREAPER, &value, 0, 0, 0) == 0 && value != 0;
 }
 
-int hive_get_io_priority(void) { return (int)syscall(SYS_ioprio_get, 1, 0); }
-
 int hive_block_reserved_signals(void) {
   uint64_t reserved = (uint64_t)3 << 31;
   return (int)syscall(SYS_rt_sigprocmask, SIG_BLOCK, &reserved, NULL, sizeof reserved);

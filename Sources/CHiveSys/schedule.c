@@ -48,6 +48,8 @@ int hive_set_io_priority(pid_t thread, int priority) {
   return syscall(SYS_ioprio_set, 1, thread, priority) == 0 ? 0 : errno;
 }
 
+int hive_get_io_priority(pid_t thread) { return (int)syscall(SYS_ioprio_get, 1, thread); }
+
 #ifdef SYS_setresuid32
 #define HIVE_SETRESUID SYS_setresuid32
 #else

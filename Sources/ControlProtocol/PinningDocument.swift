@@ -63,6 +63,10 @@ public struct PinningDocument: Equatable, Sendable {
   public var niceRequested: Int?
   /// The kernel's nice value of the main process.
   public var nice: Int?
+  /// The I/O priority that was asked for, in the configuration's words.
+  public var ioniceRequested: String?
+  /// The kernel's I/O priority of the main process, in the configuration's words; `none`: nice decides.
+  public var ionice: String?
   /// The NUMA policy that was asked for. The kernel does not tell that of another process.
   public var memoryPolicy: String?
   /// What the kernel refused.
@@ -85,6 +89,8 @@ public struct PinningDocument: Equatable, Sendable {
     writer.member("sched_policy", policy)
     writer.member("nice_requested", niceRequested)
     writer.member("nice", nice)
+    writer.member("ionice_requested", ioniceRequested)
+    writer.member("ionice", ionice)
     writer.member("numa_policy_requested", memoryPolicy)
     writer.key("refused")
     writer.beginArray()
@@ -107,6 +113,8 @@ public struct PinningDocument: Equatable, Sendable {
     policy = json["sched_policy"]?.string
     niceRequested = json["nice_requested"]?.int.flatMap { Int(exactly: $0) }
     nice = json["nice"]?.int.flatMap { Int(exactly: $0) }
+    ioniceRequested = json["ionice_requested"]?.string
+    ionice = json["ionice"]?.string
     memoryPolicy = json["numa_policy_requested"]?.string
     refused = json["refused"]?.array?.compactMap(RefusalDocument.init(json:)) ?? []
   }
@@ -122,30 +130,46 @@ public struct PinRequest: Equatable, Sendable {
   public var threads: String?
   /// `policy`: as `sched_policy`.
   public var policy: String?
+  /// `nice`: as `nice`.
+  public var nice: String?
+  /// `ionice`: as `ionice`.
+  public var ionice: String?
   /// `reset`: as the configuration says.
   public var reset: Bool
 
   /// A request.
   public init(
-    coreClass: String? = nil, cpus: String? = nil, threads: String? = nil, policy: String? = nil, reset: Bool = false
+    coreClass: String? = nil, cpus: String? = nil, threads: String? = nil, policy: String? = nil, nice: String? = nil,
+    ionice: String? = nil, reset: Bool = false
   ) {
     self.coreClass = coreClass
     self.cpus = cpus
     self.threads = threads
     self.policy = policy
+    self.nice = nice
+    self.ionice = ionice
     self.reset = reset
   }
 
   /// Whether it asks for something.
-  public var isEmpty: Bool { coreClass == nil && cpus == nil && threads == nil && policy == nil && !reset }
+  public var isEmpty: Bool { values.isEmpty && !reset }
+
+  /// What it asks for, by the parameters' names.
+  private var values: [(String, String)] {
+    [
+      ("class", coreClass), ("cpus", cpus), ("smt", threads), ("policy", policy), ("nice", nice), ("ionice", ionice),
+    ].compactMap { name, value in value.map { (name, $0) } }
+  }
+
+  /// What cannot go together, as the end of a sentence; nil: nothing.
+  public var contradiction: String? {
+    if reset, !values.isEmpty { return "reset stands alone" }
+    return coreClass != nil && cpus != nil ? "name a class or CPUs, not both" : nil
+  }
 
   /// The parameters of the request.
   var query: [(String, String)] {
-    var items: [(String, String)] = []
-    if let coreClass { items.append(("class", coreClass)) }
-    if let cpus { items.append(("cpus", cpus)) }
-    if let threads { items.append(("smt", threads)) }
-    if let policy { items.append(("policy", policy)) }
+    var items = values
     if reset { items.append(("reset", "true")) }
     return items
   }
@@ -153,18 +177,15 @@ public struct PinRequest: Equatable, Sendable {
   init(_ parameters: inout Parameters, target: String) throws(ControlFault) {
     self.init(
       coreClass: try parameters.text("class"), cpus: try parameters.text("cpus"), threads: try parameters.text("smt"),
-      policy: try parameters.text("policy"), reset: try parameters.flag("reset") ?? false)
+      policy: try parameters.text("policy"), nice: try parameters.text("nice"), ionice: try parameters.text("ionice"),
+      reset: try parameters.flag("reset") ?? false)
     try parameters.finish()
     guard !isEmpty else {
       throw ControlFault(
         .incorrectParameters,
-        "cannot pin \(target): say where to, e.g. ?class=efficiency or ?cpus=0-3, how (?smt=, ?policy=), or ?reset")
+        "cannot pin \(target): say where to, e.g. ?class=efficiency or ?cpus=0-3, how (?smt=, ?policy=, ?nice=, ?ionice=), or ?reset"
+      )
     }
-    if reset, coreClass != nil || cpus != nil || threads != nil || policy != nil {
-      throw ControlFault(.incorrectParameters, "cannot pin \(target): reset stands alone")
-    }
-    if coreClass != nil, cpus != nil {
-      throw ControlFault(.incorrectParameters, "cannot pin \(target): name a class or CPUs, not both")
-    }
+    if let contradiction { throw ControlFault(.incorrectParameters, "cannot pin \(target): \(contradiction)") }
   }
 }

@@ -34,6 +34,16 @@ struct Pin: ParsableCommand {
     completion: .list(["other", "batch", "idle", "fifo:", "rr:"]))
   var policy: String?
 
+  @Option(
+    name: .long, parsing: .unconditional,
+    help: ArgumentHelp("-20 (first) to 19 (last).", valueName: "number"))
+  var nice: String?
+
+  @Option(
+    name: .long, help: ArgumentHelp("idle, best-effort:N or realtime:N, N from 0 to 7.", valueName: "priority"),
+    completion: .list(["idle", "best-effort:", "realtime:"]))
+  var ionice: String?
+
   @Flag(name: .long, help: "As the configuration says.")
   var reset = false
 
@@ -42,15 +52,13 @@ struct Pin: ParsableCommand {
 
   func validate() throws {
     if coreClass != nil, cpus != nil { throw ValidationError("Give --class or --cpus, not both.") }
-    if reset, coreClass != nil || cpus != nil || smt != nil || policy != nil {
-      throw ValidationError("--reset stands alone.")
-    }
+    if request.contradiction != nil { throw ValidationError("--reset stands alone.") }
     guard request.isEmpty else { return }
-    throw ValidationError("Say where to: --class, --cpus, --smt, --policy or --reset.")
+    throw ValidationError("Say where to, or how: --class, --cpus, --smt, --policy, --nice, --ionice or --reset.")
   }
 
   private var request: PinRequest {
-    PinRequest(coreClass: coreClass, cpus: cpus, threads: smt, policy: policy, reset: reset)
+    PinRequest(coreClass: coreClass, cpus: cpus, threads: smt, policy: policy, nice: nice, ionice: ionice, reset: reset)
   }
 
   func run() throws {

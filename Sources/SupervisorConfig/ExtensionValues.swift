@@ -68,25 +68,6 @@ func backoffValue(_ text: String) throws(ValueProblem) -> Backoff {
   return backoff
 }
 
-/// `idle`, `best-effort:N`, `realtime:N` with N from 0 (first) to 7.
-func ioPriorityValue(_ text: String) throws(ValueProblem) -> IOPriority {
-  let pair = split(stripped(text).lowercased(), on: ":", maxSplits: 1)
-  let level: Int? =
-    if pair.count == 1 { 4 } else if case .value(let number) = pythonInteger(pair[1]), (0...7).contains(number) {
-      number
-    } else { nil }
-  switch (pair[0], level) {
-  case ("idle", _) where pair.count == 1: return .idle
-  case ("best-effort", .some(let level)): return .bestEffort(level)
-  case ("realtime", .some(let level)): return .realtime(level)
-  default:
-    throw ValueProblem(
-      "not a valid ionice: \(pythonRepresentation(text))",
-      remedy: "write idle, best-effort:N or realtime:N with N from 0 to 7",
-      suggestion: nearest(to: pair[0], among: ["idle", "best-effort", "realtime"]))
-  }
-}
-
 /// One of an enumeration's words.
 func wordValue<Value: RawRepresentable & CaseIterable>(_ text: String) throws(ValueProblem) -> Value
 where Value.RawValue == String {

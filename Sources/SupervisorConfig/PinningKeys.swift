@@ -57,12 +57,7 @@ func describeScheduling(_ program: ProgramSpec) -> String {
   var parts: [String] = []
   if let policy = program.pinning.policy { parts.append("policy \(policy.text)") }
   if let nice = program.execution.nice { parts.append("nice \(nice)") }
-  switch program.execution.ionice {
-  case .realtime(let level): parts.append("I/O realtime:\(level)")
-  case .bestEffort(let level): parts.append("I/O best-effort:\(level)")
-  case .idle: parts.append("I/O idle")
-  case nil: break
-  }
+  if let ionice = program.execution.ionice { parts.append("I/O \(ionice.text)") }
   if let memory = program.execution.memoryPolicy { parts.append("memory \(memory.text)") }
   return parts.joined(separator: ", ")
 }

@@ -142,7 +142,9 @@ private func readExecution(_ reader: SectionReader, _ input: ConfigurationInput,
     if let limit { execution.limits.append(limit) }
   }
   execution.nice = reader.optional("nice") { text throws(ValueProblem) in try integerValue(text, in: -20...19) }
-  execution.ionice = reader.optional("ionice", ioPriorityValue)
+  execution.ionice = reader.optional("ionice") { text throws(ValueProblem) in
+    do throws(PinningProblem) { return try IOPriority(text) } catch { throw ValueProblem(error) }
+  }
   execution.oomScoreAdjust = reader.optional("oom_score_adj") { text throws(ValueProblem) in
     try integerValue(text, in: -1000...1000)
   }

@@ -148,6 +148,34 @@ public enum SchedulingPolicy: Equatable, Sendable {
   }
 }
 
+extension IOPriority {
+  /// Reads the value of `ionice`: `idle`, `best-effort:N`, `realtime:N` with N from 0 (first) to 7, 4 when it is not there.
+  public init(_ text: String) throws(PinningProblem) {
+    let parts = trimmed(text).lowercased().split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+    let word = parts.first.map { trimmed($0) } ?? ""
+    let digit = parts.count == 2 ? trimmed(parts[1]) : "4"
+    let level = digit.utf8.count == 1 ? Int(digit).flatMap { (0...7).contains($0) ? $0 : nil } : nil
+    switch (word, level) {
+    case ("idle", _) where parts.count == 1: self = .idle
+    case ("best-effort", .some(let level)): self = .bestEffort(level)
+    case ("realtime", .some(let level)): self = .realtime(level)
+    default:
+      throw PinningProblem(
+        "not an I/O priority: '\(trimmed(text))'", remedy: "write idle, best-effort:N or realtime:N with N from 0 to 7",
+        word: word, candidates: ["idle", "best-effort", "realtime"])
+    }
+  }
+
+  /// As the configuration has it.
+  public var text: String {
+    switch self {
+    case .realtime(let level): "realtime:\(level)"
+    case .bestEffort(let level): "best-effort:\(level)"
+    case .idle: "idle"
+    }
+  }
+}
+
 /// From which NUMA nodes a program gets its memory (set_mempolicy(2)).
 public enum MemoryPolicy: Equatable, Sendable {
   /// MPOL_DEFAULT: from the node of the CPU that first touches a page.
@@ -226,6 +254,20 @@ public struct PinningSpec: Equatable, Sendable {
   public var cpusText: String { threads == .all ? cpus.text : "\(cpus.text), one per core" }
 }
 
+/// How eagerly a program runs, beside its scheduling policy; nil: as the supervisor.
+public struct Priorities: Equatable, Sendable {
+  /// `nice`, -20 (first) to 19.
+  public var nice: Int?
+  /// `ionice`.
+  public var ionice: IOPriority?
+
+  /// Priorities.
+  public init(nice: Int? = nil, ionice: IOPriority? = nil) {
+    self.nice = nice
+    self.ionice = ionice
+  }
+}
+
 /// What a person asks for while the program runs; what is nil stays as it is.
 public struct LivePin: Equatable, Sendable {
   /// Instead of `cpu_class` or `cpu_affinity`.
@@ -234,16 +276,25 @@ public struct LivePin: Equatable, Sendable {
   public var threads: ThreadUse?
   /// Instead of `sched_policy`.
   public var policy: SchedulingPolicy?
+  /// Instead of `nice`.
+  public var nice: Int?
+  /// Instead of `ionice`.
+  public var ionice: IOPriority?
 
   /// A pin.
-  public init(cpus: CPUDemand? = nil, threads: ThreadUse? = nil, policy: SchedulingPolicy? = nil) {
+  public init(
+    cpus: CPUDemand? = nil, threads: ThreadUse? = nil, policy: SchedulingPolicy? = nil, nice: Int? = nil,
+    ionice: IOPriority? = nil
+  ) {
     self.cpus = cpus
     self.threads = threads
     self.policy = policy
+    self.nice = nice
+    self.ionice = ionice
   }
 
   /// Whether it says nothing.
-  public var isEmpty: Bool { cpus == nil && threads == nil && policy == nil }
+  public var isEmpty: Bool { self == LivePin() }
 
   /// What the configuration says, with this instead where it says something.
   public func applied(to spec: PinningSpec) -> PinningSpec {
@@ -254,18 +305,39 @@ public struct LivePin: Equatable, Sendable {
     return result
   }
 
+  /// The configuration's priorities, with this instead where it says something.
+  public func applied(to priorities: Priorities) -> Priorities {
+    Priorities(nice: nice ?? priorities.nice, ionice: ionice ?? priorities.ionice)
+  }
+
   /// This one where it says something, else the earlier one.
   func over(_ earlier: LivePin?) -> LivePin {
     LivePin(
-      cpus: cpus ?? earlier?.cpus, threads: threads ?? earlier?.threads, policy: policy ?? earlier?.policy)
+      cpus: cpus ?? earlier?.cpus, threads: threads ?? earlier?.threads, policy: policy ?? earlier?.policy,
+      nice: nice ?? earlier?.nice, ionice: ionice ?? earlier?.ionice)
   }
 
-  /// For people: `efficiency, one per core, policy batch`.
+  /// What is left of it when the configuration says something new; nil: nothing.
+  func outliving(_ old: ProgramSpec, _ new: ProgramSpec) -> LivePin? {
+    var left = self
+    if new.pinning != old.pinning {
+      left.cpus = nil
+      left.threads = nil
+      left.policy = nil
+    }
+    if new.execution.nice != old.execution.nice { left.nice = nil }
+    if new.execution.ionice != old.execution.ionice { left.ionice = nil }
+    return left.isEmpty ? nil : left
+  }
+
+  /// For people: `efficiency, one per core, policy batch, nice 5, I/O idle`.
   public var text: String {
     var parts: [String] = []
     if let cpus { parts.append(cpus.text) }
     if let threads { parts.append(threads == .all ? "all threads" : "one per core") }
     if let policy { parts.append("policy \(policy.text)") }
+    if let nice { parts.append("nice \(nice)") }
+    if let ionice { parts.append("I/O \(ionice.text)") }
     return parts.joined(separator: ", ")
   }
 }
@@ -296,6 +368,14 @@ extension Supervisor {
     return records[i].livePin?.applied(to: spec) ?? spec
   }
 
+  /// With which priorities the process is to run: what the configuration says, with what a person asked for instead. nil: no such process.
+  public func priorities(of id: ProgramID) -> Priorities? {
+    guard let i = indexOf[id] else { return nil }
+    let execution = records[i].spec.execution
+    let priorities = Priorities(nice: execution.nice, ionice: execution.ionice)
+    return records[i].livePin?.applied(to: priorities) ?? priorities
+  }
+
   /// What a person asked for. nil: nobody did, or the process is unknown.
   public func livePin(of id: ProgramID) -> LivePin? { indexOf[id].flatMap { records[$0].livePin } }
 
@@ -315,7 +395,7 @@ extension Supervisor {
   /// last word.
   mutating func pinningReloaded(_ i: Int, from old: ProgramSpec) {
     guard !records[i].spec.isScheduledLike(old) else { return }
-    if records[i].spec.pinning != old.pinning { records[i].livePin = nil }
+    records[i].livePin = records[i].livePin?.outliving(old, records[i].spec)
     if let run = run(of: records[i].id) { actions.append(.pin(run)) }
   }
 }

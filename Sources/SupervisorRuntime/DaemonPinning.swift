@@ -9,23 +9,21 @@ import SupervisorCore
 extension Daemon {
   // MARK: At a start
 
-  /// Puts the program's CPUs and policy into the request of its start.
+  /// Puts the program's CPUs, policy and priorities into the request of its start.
   func addPinning(of id: ProgramID, to request: inout SpawnRequest) {
-    guard let pinning = core.pinning(of: id) else { return }
+    guard let pinning = core.pinning(of: id), let priorities = core.priorities(of: id) else { return }
     request.policy = pinning.policy
+    request.execution.nice = priorities.nice
+    request.execution.ionice = priorities.ionice
     request.cpus = cpus(for: id, pinning)
   }
 
   /// It has been started; this is what the kernel refused.
   func started(_ id: ProgramID, _ refused: [RefusedSetting]) {
-    guard let spec = core.spec(of: id), let pinning = core.pinning(of: id) else { return }
-    if pinning == PinningSpec() && refused.isEmpty && pins.entries[id] == nil && spec.execution.nice == nil
-      && spec.execution.ionice == nil
-    {
-      return
-    }
-    pins[id].nice = spec.execution.nice
-    pins[id].ionice = spec.execution.ionice
+    guard let spec = core.spec(of: id), let pinning = core.pinning(of: id), let priorities = core.priorities(of: id)
+    else { return }
+    if pinning == PinningSpec() && priorities == Priorities() && refused.isEmpty && pins.entries[id] == nil { return }
+    pins[id].priorities = priorities
     pins[id].policy = pinning.policy
     pins.note(id, refused, of: Set(RefusedSetting.Setting.allCases))
     for one in refused { say(one, of: spec) }
@@ -80,23 +78,24 @@ extension Daemon {
 
   /// What was asked for has changed: sets it for every thread of the run.
   func pin(_ run: RunID) {
-    guard let spec = core.spec(of: run.program), let pinning = core.pinning(of: run.program) else { return }
+    guard let spec = core.spec(of: run.program), let pinning = core.pinning(of: run.program),
+      let priorities = core.priorities(of: run.program)
+    else { return }
     let before = pins[run.program]
     var settings = ThreadSettings()
     let wanted = cpus(for: run.program, pinning)
     if pinning.choosesCPUs || before.placement != nil { settings.cpus = wanted ?? Affinity.current() }
     if pinning.policy != before.policy { settings.policy = pinning.policy ?? ownPolicy() }
-    if spec.execution.nice != before.nice {
-      settings.nice = (spec.execution.nice ?? spawner.inherited.nice).map { Int32(clamping: $0) } ?? ownNice()
+    if priorities.nice != before.priorities.nice {
+      settings.nice = (priorities.nice ?? spawner.inherited.nice).map { Int32(clamping: $0) } ?? ownNice()
     }
-    if spec.execution.ionice != before.ionice {
-      settings.ioPriority = spec.execution.ionice?.kernelValue ?? max(hive_get_io_priority(), 0)
+    if priorities.ionice != before.priorities.ionice {
+      settings.ioPriority = priorities.ionice?.kernelValue ?? max(hive_get_io_priority(0), 0)
     }
     guard !settings.isEmpty else { return }
     let outcome = settings.apply { self.tree.members(run) }
     pins[run.program].policy = pinning.policy
-    pins[run.program].nice = spec.execution.nice
-    pins[run.program].ionice = spec.execution.ionice
+    pins[run.program].priorities = priorities
     conclude(outcome, settings, of: run.program, spec)
     log.info(
       "set for \(outcome.threads) threads of \(outcome.processes) processes of '\(spec.namespec)': \(text(settings))")
@@ -122,7 +121,7 @@ extension Daemon {
     case .cpus: settings.cpus?.list ?? ""
     case .nice: settings.nice.map { "\($0)" } ?? ""
     case .policy: settings.policy?.text ?? ""
-    case .ioPriority: spec.execution.ionice?.text ?? "none"
+    case .ioPriority: settings.ioPriority.flatMap { IOPriority(kernel: $0) }?.text ?? "none"
     case .memoryPolicy: spec.execution.memoryPolicy?.text ?? ""
     }
   }
@@ -132,7 +131,7 @@ extension Daemon {
     if let cpus = settings.cpus { parts.append("CPU \(cpus.list)") }
     if let policy = settings.policy { parts.append("policy \(policy.text)") }
     if let nice = settings.nice { parts.append("nice \(nice)") }
-    if settings.ioPriority != nil { parts.append("I/O priority") }
+    if let priority = settings.ioPriority { parts.append("I/O \(IOPriority(kernel: priority)?.text ?? "by nice")") }
     return parts.joined(separator: ", ")
   }
 
@@ -205,7 +204,8 @@ extension Daemon {
   /// What was asked for and what the kernel has.
   func pinningDocument(of id: ProgramID, pid: Int32) -> PinningDocument {
     var document = PinningDocument()
-    guard let spec = core.spec(of: id), let pinning = core.pinning(of: id) else { return document }
+    guard let spec = core.spec(of: id), let pinning = core.pinning(of: id), let priorities = core.priorities(of: id)
+    else { return document }
     let entry = pins.entries[id]
     if pinning.choosesCPUs {
       document.requested = pinning.cpus.text
@@ -215,7 +215,8 @@ extension Daemon {
     }
     document.isLive = core.livePin(of: id) != nil
     document.policyRequested = pinning.policy?.text
-    document.niceRequested = spec.execution.nice
+    document.niceRequested = priorities.nice
+    document.ioniceRequested = priorities.ionice?.text
     document.memoryPolicy = spec.execution.memoryPolicy?.text
     document.refused = (entry?.refused ?? []).map {
       RefusalDocument(setting: $0.setting.rawValue, requested: $0.requested, message: $0.text, remedy: $0.remedy)
@@ -233,6 +234,8 @@ extension Daemon {
     }
     var nice: Int32 = 0
     if hive_get_nice(pid, &nice) == 0 { document.nice = Int(nice) }
+    let ionice = hive_get_io_priority(pid)
+    if ionice >= 0 { document.ionice = IOPriority(kernel: ionice)?.text ?? "none" }
     return document
   }
 
@@ -273,6 +276,15 @@ extension LivePin {
     if let cpus = request.cpus { pin.cpus = try CPUDemand(cpus: cpus) }
     if let threads = request.threads { pin.threads = try ThreadUse(threads) }
     if let policy = request.policy { pin.policy = try SchedulingPolicy(policy) }
+    if let nice = request.nice { pin.nice = try self.nice(nice) }
+    if let ionice = request.ionice { pin.ionice = try IOPriority(ionice) }
     return pin
+  }
+
+  private static func nice(_ text: String) throws(PinningProblem) -> Int {
+    guard let nice = Int(text), (-20...19).contains(nice) else {
+      throw PinningProblem("'\(text)' is no nice value", remedy: "write a whole number from -20 (first) to 19 (last)")
+    }
+    return nice
   }
 }

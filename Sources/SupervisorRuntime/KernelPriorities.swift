@@ -14,12 +14,14 @@ extension IOPriority {
     }
   }
 
-  /// As the configuration has it.
-  var text: String {
-    switch self {
-    case .realtime(let level): "realtime:\(level)"
-    case .bestEffort(let level): "best-effort:\(level)"
-    case .idle: "idle"
+  /// The priority with this number; nil for "none", where nice decides (ioprio_set(2)).
+  init?(kernel value: Int32) {
+    let level = Int(value & 7)
+    switch value >> 13 {
+    case 1: self = .realtime(level)
+    case 2: self = .bestEffort(level)
+    case 3: self = .idle
+    default: return nil
     }
   }
 }

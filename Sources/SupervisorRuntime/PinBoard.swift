@@ -13,9 +13,8 @@ final class PinBoard {
     /// The CPUs that were set; nil: those of the supervisor.
     var cpus: CPUSet?
     /// What was set besides.
-    var nice: Int?
     var policy: SchedulingPolicy?
-    var ionice: IOPriority?
+    var priorities = Priorities()
     /// What the kernel refused of it.
     var refused: [RefusedSetting] = []
   }

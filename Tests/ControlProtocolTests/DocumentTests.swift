@@ -48,6 +48,8 @@ private func pinning(_ random: inout SeededGenerator) -> PinningDocument {
   pinning.policy = text(&random)
   pinning.niceRequested = random.chance(50) ? nil : random.below(40) - 20
   pinning.nice = random.chance(50) ? nil : random.below(40) - 20
+  pinning.ioniceRequested = text(&random)
+  pinning.ionice = text(&random)
   pinning.memoryPolicy = text(&random)
   pinning.refused = (0..<random.below(3)).map { _ in
     RefusalDocument(

@@ -39,6 +39,7 @@ private func fault(_ method: String, _ target: String, _ body: String = "") thro
         .restart(target: target, WaitOptions(wait: true, timeout: 30)), .signal(target: target, signal: "RTMIN+1"),
         .pin(target: target, PinRequest(coreClass: "low-power,efficiency", threads: "one-per-core")),
         .pin(target: target, PinRequest(cpus: "0,2,4-6", policy: "fifo:1")),
+        .pin(target: target, PinRequest(nice: "-5", ionice: "best-effort:7")),
         .pin(target: target, PinRequest(reset: true)), .check(target: target, Self.report),
       ]
       for stream in LogStream.allCases {

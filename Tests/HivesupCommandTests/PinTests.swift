@@ -12,7 +12,7 @@ struct PinTests {
   @Test func wordsThatSayNothingOrTooMuchAreRefused() throws {
     for words in [
       ["x"], ["--class", "any", "--cpus", "1", "x"], ["--reset", "--class", "any", "x"],
-      ["--reset", "--policy", "idle", "x"],
+      ["--reset", "--policy", "idle", "x"], ["--reset", "--nice", "1", "x"], ["--reset", "--ionice", "idle", "x"],
       ["--reset"], ["--class", "any"],
     ] {
       #expect(throws: (any Error).self, "\(words)") { try Ctl.parseAsRoot(["pin"] + words) }
@@ -20,6 +20,11 @@ struct PinTests {
     #expect(try pin("--class", "low-power,efficiency", "x", "y")?.names == ["x", "y"])
     #expect(try pin("x", "--cpus", "0-3", "--smt", "one-per-core", "--policy", "batch")?.cpus == "0-3")
     #expect(try pin("--reset", "all")?.reset == true)
+    for words in [["--nice", "-5", "x"], ["--nice=-5", "x"], ["x", "--nice", "-5"]] {
+      let parsed = try Ctl.parseAsRoot(["pin"] + words) as? Pin
+      #expect(parsed?.nice == "-5" && parsed?.names == ["x"], "\(words)")
+    }
+    #expect(try pin("--ionice", "best-effort:7", "x")?.ionice == "best-effort:7")
   }
 
   @Test func whatIsNotAsItWasAskedForIsRemarkedUpon() {

@@ -84,12 +84,12 @@ struct ValueTests {
   }
 
   @Test func ioPriorities() throws {
-    #expect(try ioPriorityValue("idle") == .idle)
-    #expect(try ioPriorityValue("best-effort:7") == .bestEffort(7))
-    #expect(try ioPriorityValue("Best-Effort") == .bestEffort(4))
-    #expect(try ioPriorityValue("realtime:0") == .realtime(0))
+    #expect(try IOPriority("idle") == .idle)
+    #expect(try IOPriority("best-effort:7") == .bestEffort(7))
+    #expect(try IOPriority("Best-Effort") == .bestEffort(4))
+    #expect(try IOPriority("realtime:0") == .realtime(0))
     for text in ["", "idle:1", "best-effort:8", "realtime:-1", "fast"] {
-      #expect((try? ioPriorityValue(text)) == nil, "\(text)")
+      #expect((try? IOPriority(text)) == nil, "\(text)")
     }
   }
 

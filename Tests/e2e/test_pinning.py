@@ -1,9 +1,11 @@
 """Where programs run: masks, policies and priorities of every thread of every process, as the kernel has them."""
 
 import contextlib
+import ctypes
 import json
 import os
 import pathlib
+import platform
 import pty
 import re
 import signal
@@ -124,10 +126,10 @@ def test_every_thread_of_every_program_runs_where_it_was_asked_to(make, mode, tr
             whole_tree(daemon, name)
             assert is_on(daemon, name, cpus), (name, masks(daemon, name))
         pinning = {name: one["pinning"] for name, one in daemon.control.programs().items()}
-        assert pinning["chain"] | {"nice": 0} == {
+        assert pinning["chain"] | {"nice": 0, "ionice": "none"} == {
             "requested": "low-power,efficiency", "live": False, "cpu_smt": "all", "cpus": "1", "class": "efficiency",
             "explanation": "no CPU is low-power; falls to efficiency", "fallback": True, "sched_policy_requested": None, "sched_policy": "other",
-            "nice_requested": None, "nice": 0, "numa_policy_requested": None, "refused": [],
+            "nice_requested": None, "nice": 0, "ionice_requested": None, "ionice": "none", "numa_policy_requested": None, "refused": [],
         }
         assert pinning["list"]["cpus"] == "1" and "5-7" in pinning["list"]["explanation"]
         assert pinning["anywhere"]["requested"] is None and pinning["anywhere"]["cpus"] == "0-1"
@@ -201,7 +203,9 @@ def test_what_makes_no_sense_is_refused_before_anything_is_moved(make, tree):
         whole_tree(daemon, "main")
         for query, status, words in [
             ("class=fast", 400, "not a class of cores: 'fast'"), ("cpus=", 400, "is no CPU"), ("cpus=0-9999", 400, "no CPU 9999"),
-            ("policy=fifo", 400, "no priority"), ("smt=half", 400, "all or one-per-core"), ("", 400, "say where to"),
+            ("policy=fifo", 400, "no priority"), ("nice=20", 400, "'20' is no nice value"), ("nice=", 400, "no nice value"),
+            ("ionice=best-effort:8", 400, "not an I/O priority"), ("reset&nice=1", 400, "stands alone"),
+            ("smt=half", 400, "all or one-per-core"), ("", 400, "say where to"),
             ("reset&class=any", 400, "stands alone"), ("class=any&cpus=1", 400, "not both"), ("klass=any", 400, "klass"),
         ]:
             answer = daemon.control.post(f"/v1/programs/main/pin?{query}")
@@ -242,6 +246,45 @@ def test_a_reload_moves_without_a_restart(make, mode, tree, how):
         until(lambda: is_on(daemon, "main", BOTH), lambda: str(masks(daemon, "main")))
         assert (members(daemon, "main")) == before
         assert daemon.control.program("main")["pinning"]["live"] is False
+
+
+def io_priority(thread):
+    """ioprio_get(2): class and level."""
+    value = ctypes.CDLL(None, use_errno=True).syscall({"x86_64": 252, "aarch64": 31}[platform.machine()], 1, thread)
+    assert value >= 0, os.strerror(ctypes.get_errno())
+    return value >> 13, value & 7
+
+
+def test_a_pin_changes_priorities_of_the_whole_tree_and_they_stay(make, mode, tree):
+    def priorities():
+        found = threads(members(daemon, "main"))
+        return {(os.getpriority(os.PRIO_PROCESS, one), io_priority(one)) for one in found}
+
+    with make(program("main", tree("main"), startsecs=0, cpu_class="efficiency"), mode=mode, environment=CLASSES) as daemon:
+        whole_tree(daemon, "main")
+        before, (own,) = members(daemon, "main"), priorities()
+        done = ctl(daemon, "pin", "main", "--nice", "7", "--ionice", "best-effort:6")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "main: pinned\n", ""), done
+        # The answer comes when every thread has been set: no waiting here.
+        assert priorities() == {(7, (2, 6))} and is_on(daemon, "main", E)
+        pinning = daemon.control.program("main")["pinning"]
+        assert (pinning["nice_requested"], pinning["nice"], pinning["ionice_requested"], pinning["ionice"], pinning["live"]) == \
+            (7, 7, "best-effort:6", "best-effort:6", True), pinning
+        # What was not named stays.
+        assert daemon.control.post("/v1/programs/main/pin?ionice=idle").status == 200
+        assert {one for _, (one, _) in priorities()} == {3} and {nice for nice, _ in priorities()} == {7}
+        assert members(daemon, "main") == before, "nothing was restarted"
+
+        (daemon.directory / "main.up").unlink()
+        assert daemon.control.post("/v1/programs/main/restart").status == 200
+        whole_tree(daemon, "main")
+        assert {(nice, one) for nice, (one, _) in priorities()} == {(7, 3)}, "a restart keeps them"
+        # A reload takes back what it says something new about.
+        daemon.write(program("main", tree("main"), startsecs=0, cpu_class="efficiency", nice=9))
+        assert daemon.control.post("/v1/reload").json["adjusted"] == ["main"]
+        until(lambda: {(nice, one) for nice, (one, _) in priorities()} == {(9, 3)}, lambda: str(priorities()))
+        assert daemon.control.post("/v1/programs/main/pin?reset").status == 200
+        assert priorities() == {(9, own[1])} and daemon.control.program("main")["pinning"]["live"] is False
 
 
 def test_a_thread_that_comes_while_the_tree_is_moved_is_moved_too(make, mode, directory):
@@ -309,6 +352,9 @@ def test_what_the_kernel_refuses_keeps_nothing_from_starting(make, directory, tr
         assert len(re.findall(r"'first' runs without: cannot set sched_policy=fifo:10", daemon.text())) == 1
 
         # Live, too: told at once, and the rest is done.
+        refused = ctl(daemon, "pin", "eager", "--nice", "-9", "--ionice", "idle")
+        assert refused.returncode == 0 and "eager: cannot set nice=-9: Permission denied" in refused.stderr, refused
+        assert daemon.control.program("eager")["pinning"]["ionice"] == "idle"
         refused = ctl(daemon, "pin", "eager", "--class", "performance", "--policy", "rr:1")
         assert refused.returncode == 0 and "cannot set sched_policy=rr:1: Operation not permitted" in refused.stderr, refused
         until(lambda: masks(daemon, "eager") == ({frozenset(P)}, TREE_SIZE), lambda: str(masks(daemon, "eager")))

@@ -33,9 +33,6 @@ uint64_t hive_effective_capabilities(void);
 int hive_set_subreaper(int enabled);
 int hive_is_subreaper(void);
 
-// ioprio_get(2) of this process; -1 with errno.
-int hive_get_io_priority(void);
-
 // Blocks signals 32 and 33. glibc keeps them for its threads, leaves them out of every sigset_t, and so an ordinary mask cannot hold
 // them: sent by somebody, either would end the process. There is one thread here, which needs neither.
 int hive_block_reserved_signals(void);

@@ -18,6 +18,9 @@ int hive_get_nice(pid_t thread, int *nice);
 // ioprio_set(2) of one thread. 0 or errno. 0 as a priority is "none": by nice.
 int hive_set_io_priority(pid_t thread, int priority);
 
+// ioprio_get(2) of one thread (0: the caller's); -1 with errno.
+int hive_get_io_priority(pid_t thread);
+
 // Takes the effective user id `uid` for a moment (setresuid(2)); the real and the saved one stay, so that nobody gains power over this
 // process meanwhile and `hive_leave_user` can go back. Only for root with a single thread. 0 or errno.
 int hive_enter_user(uid_t uid);

@@ -318,7 +318,7 @@ extension Fixture {
         defer { close(descriptor) }
         return String(decoding: text.prefix(max(0, read(descriptor, &text, text.count))), as: UTF8.self)
       } + [
-        "\(getpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0))", "\(hive_get_io_priority())",
+        "\(getpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0))", "\(hive_get_io_priority(0))",
         "\(hive_is_subreaper())",
         "\(descriptors)", "\(children)",
       ]
