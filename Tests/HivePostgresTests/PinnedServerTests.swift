@@ -220,6 +220,6 @@ struct PinnedServerTests {
     let report = best(20) { clock.measure { _ = kept.document() } }
     print(
       "pinning, 100 processes: unchanged \(unchanged) µs, all new \(all) µs, check \(check) µs, report \(report) µs")
-    #expect(unchanged < 1000 && all < 50_000 && check < 50_000 && report < 50_000)
+    #expect(unchanged < 1000 && all < 5000 && check < 5000 && report < 5000)
   }
 }

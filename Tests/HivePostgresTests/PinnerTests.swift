@@ -21,6 +21,8 @@ private final class FakeKernel: @unchecked Sendable {
   var tellsChildren = true
   var own: CPUSet = [0, 1]
   var error: Int32 = 0
+  /// What the kernel takes of a mask.
+  var cpuset: CPUSet = [0, 1]
   var moves: [(pid: pid_t, cpus: String)] = []
   var questions = 0
   var titlesRead = 0
@@ -46,9 +48,16 @@ private final class FakeKernel: @unchecked Sendable {
         if pid == 0 { return own }
         return processes[pid]?.mask
       },
+      isOn: { [self] cpus, pid in
+        questions += 1
+        if pid == 0 { return own == cpus }
+        return processes[pid].map { $0.mask == cpus }
+      },
       setMask: { [self] cpus, pid in
         questions += 1
         if error != 0 { return error }
+        guard !cpuset.isDisjoint(with: cpus) else { return EINVAL }
+        let cpus = cpus.intersection(cpuset)
         moves.append((pid, cpus.list))
         if pid == 0 { own = cpus }
         processes[pid]?.mask = cpus
@@ -126,21 +135,24 @@ private final class FakeKernel: @unchecked Sendable {
     #expect(report.roles.first { $0.name == "autovacuum" }?.processes == 2)
   }
 
-  @Test func nothingIsAskedWhenNothingHasChanged() throws {
+  @Test func onlyMasksAreAskedForWhenNothingHasChanged() throws {
     let fake = FakeKernel()
     for pid in 0..<100 { fake.fork(pid_t(200 + pid), "postgres: hive hive_genie [local] idle") }
     var pinner = try fake.pinner()
     pinner.look(fake.server, state: .normal)
     fake.questions = 0
+    fake.titlesRead = 0
+    fake.moves = []
     for _ in 0..<50 { pinner.poll() }
-    #expect(fake.questions == 50)
+    // The list of children, and one question each for them, the postmaster and the monitor.
+    #expect(fake.questions == 50 * 103 && fake.titlesRead == 0 && fake.moves.isEmpty)
     // One that comes and one that goes cost their own questions only.
     fake.exit(200)
     fake.fork(300, "postgres: hive hive_genie [local] idle")
     fake.questions = 0
-    fake.titlesRead = 0
     pinner.poll()
-    #expect(fake.titlesRead == 1 && fake.questions == 3)
+    // Besides 102 that are there (the one that went is still asked for), its title and its mask.
+    #expect(fake.titlesRead == 1 && fake.questions == 103 + 2)
   }
 
   @Test func aChildWithoutATitleIsAskedAgain() throws {
@@ -160,7 +172,7 @@ private final class FakeKernel: @unchecked Sendable {
     pinner.poll()
     fake.questions = 0
     pinner.poll()
-    #expect(fake.mask(111) == "0-1" && fake.questions == 1)
+    #expect(fake.mask(111) == "0-1" && fake.questions == 4)
     // One that ends between the list and the read is nobody.
     fake.children.append(112)
     pinner.poll()
@@ -182,6 +194,81 @@ private final class FakeKernel: @unchecked Sendable {
     #expect(pinner.document()?.roles.map(\.elsewhere).reduce(0, +) == 3)
     pinner.look(fake.server, state: .normal)
     #expect(pinner.document()?.roles.map(\.elsewhere).reduce(0, +) == 0)
+  }
+
+  /// The supervisor has given the whole tree new CPUs: no check has to come for the roles to have theirs again.
+  @Test func whatSomebodyElseMovedComesBackBetweenTwoChecks() throws {
+    let fake = FakeKernel()
+    for (pid, title) in [
+      (101, "postgres: walwriter "), (102, "postgres: autovacuum launcher "), (103, "sh -c archive"),
+      (104, "postgres: hive hive_genie [local] idle"),
+    ] { fake.fork(pid_t(pid), title) }
+    var pinner = try fake.pinner()
+    pinner.look(fake.server, state: .normal)
+    for pid in [pid_t(100), 101, 102, 103, 104] { fake.processes[pid]?.mask = [0, 1] }
+    fake.own = [0, 1]
+    pinner.poll()
+    #expect([100, 101, 102, 103, 104].map { fake.mask($0) } == ["0", "0", "1", "0-1", "0"] && fake.own == [1])
+    // One of them alone.
+    fake.processes[102]?.mask = [0]
+    pinner.poll()
+    #expect(fake.mask(102) == "1")
+    fake.moves = []
+    pinner.poll()
+    #expect(fake.moves.isEmpty)
+  }
+
+  /// A kernel that says no, or that takes a part of the mask, is not asked four times a second.
+  @Test func whatTheKernelDoesByHalfIsTriedWithTheNextCheck() throws {
+    let fake = FakeKernel()
+    fake.fork(101, "postgres: autovacuum launcher ")
+    var pinner = try fake.pinner(["HIVE_PG_PIN": "by-class", "HIVE_PG_PIN_AUTOVACUUM": "0-1"])
+    pinner.look(fake.server, state: .normal)
+    #expect(fake.mask(101) == "0-1")
+    fake.cpuset = [1]
+    fake.processes[101]?.mask = [1]
+    fake.moves = []
+    for _ in 0..<10 { pinner.poll() }
+    #expect(fake.moves.map(\.pid) == [101] && fake.mask(101) == "1")
+    pinner.look(fake.server, state: .normal)
+    #expect(fake.moves.map(\.pid) == [101, 101])
+    fake.cpuset = [0, 1]
+    pinner.look(fake.server, state: .normal)
+    #expect(fake.mask(101) == "0-1")
+    // Refused.
+    fake.error = EPERM
+    fake.processes[101]?.mask = [0]
+    pinner.poll()
+    fake.questions = 0
+    pinner.poll()
+    #expect(fake.questions == 3 && fake.lines.count { $0.hasPrefix("warning") } == 1)
+  }
+
+  /// The cpuset has changed and the kernel has moved everybody: that is a new plan, not a quarrel with the kernel.
+  @Test func aChangedCpusetIsNoticedBetweenTwoChecks() throws {
+    final class Allowed: @unchecked Sendable { var cpus: CPUSet = [0, 1] }
+    let allowed = Allowed()
+    let fake = FakeKernel()
+    fake.fork(101, "postgres: walwriter ")
+    var pinner = try fake.pinner(machine: FakeKernel.twoCPUs { allowed.cpus })
+    pinner.look(fake.server, state: .normal)
+    allowed.cpus = [1]
+    fake.cpuset = [1]
+    for pid in [pid_t(100), 101] { fake.processes[pid]?.mask = [1] }
+    pinner.poll()
+    #expect(fake.mask(100) == "1" && fake.mask(101) == "1" && pinner.plan?[.walWriter].placement.cpus == [1])
+    #expect(!fake.lines.contains { $0.hasPrefix("warning") }, "\(fake.lines)")
+  }
+
+  @Test func masksAreComparedWhole() throws {
+    let kernel = PinKernel.live()
+    let own = try #require(Affinity.current())
+    #expect(kernel.isOn(own, 0) == true && kernel.isOn(own, getpid()) != nil)
+    for other in [CPUSet(), own.union([8191]), own.union([130]), own.subtracting(CPUSet([own.last ?? 0]))] {
+      #expect(kernel.isOn(other, 0) == false, "\(other)")
+    }
+    // PID_MAX_LIMIT on 64-bit machines is 4 Mi.
+    #expect(kernel.isOn(own, 1 << 30) == nil)
   }
 
   @Test func aNumberGivenToAnotherProcessIsLookedAtAnew() throws {

@@ -11,6 +11,8 @@ struct PinKernel {
   var title: (pid_t) -> String?
   /// The CPUs of a thread; nil when there is no such thread.
   var mask: (pid_t) -> CPUSet?
+  /// Whether they are these; nil when there is no such thread. What is asked of every process at every look.
+  var isOn: (CPUSet, pid_t) -> Bool?
   /// Sets them; returns 0 or errno.
   var setMask: (CPUSet, pid_t) -> Int32
   /// The other threads of a process; usually none.
@@ -21,6 +23,7 @@ struct PinKernel {
     let file = ChildrenFile()
     return PinKernel(
       children: { file.read(of: $0) }, title: { LiveProcess.title($0) }, mask: { Affinity.current(of: $0) },
+      isOn: { Affinity.isExactly($0, of: $1) },
       setMask: { Affinity.set($0, of: $1) }, otherThreads: { LiveProcess.otherThreads($0) })
   }
 }

@@ -42,6 +42,8 @@ struct Pinner {
   private var list: [UInt8] = []
   private var processes: [pid_t: Process] = [:]
   private var pending = 0
+  /// Those that the kernel had on other CPUs just after it was told: not told again before the next check.
+  private var stuck: Set<pid_t> = []
   private var looksLeft = 0
   private var said: Set<String> = []
   private var saidErrors: Set<Int32> = []
@@ -85,12 +87,9 @@ struct Pinner {
   /// Looks at the machine, the heat and every process. `server` is what /proc shows.
   mutating func look(_ server: (postmaster: ProcessInfo, children: [ProcessInfo])?, state: ThermalState) {
     self.state = state
-    lookAtMachine()
-    guard let topology, plan != nil || settings.isOn(topology) else { return }
-    let plan = PinPlan(settings, topology, state)
-    let isChanged = plan != self.plan
-    self.plan = plan
-    if isChanged { console.info(plan.summary) }
+    replan()
+    guard plan != nil else { return }
+    stuck = []
     pinSelf()
     guard let server else {
       forget()
@@ -109,6 +108,15 @@ struct Pinner {
     update(list.isEmpty ? server.children.map(\.identity.pid) : Pinner.numbers(list))
     for child in server.children { processes[child.identity.pid]?.start = child.identity.start }
     for pid in processes.keys { pin(pid) }
+  }
+
+  private mutating func replan() {
+    lookAtMachine()
+    guard let topology, plan != nil || settings.isOn(topology) else { return }
+    let plan = PinPlan(settings, topology, state)
+    let isChanged = plan != self.plan
+    self.plan = plan
+    if isChanged { console.info(plan.summary) }
   }
 
   private mutating func lookAtMachine() {
@@ -130,7 +138,8 @@ struct Pinner {
 
   // MARK: In between
 
-  /// Looks whether the postmaster has new children. When nothing has changed this is one system call or two.
+  /// Looks whether the postmaster has new children, and whether somebody else has moved one that is known: the supervisor does so with
+  /// the whole tree when its configuration or the machine's CPUs change. When nothing has changed this is a short system call for each.
   mutating func poll() {
     guard plan != nil else { return }
     guard let postmaster else {
@@ -146,9 +155,41 @@ struct Pinner {
       if kernel.mask(postmaster.pid) == nil { forget() }
       return
     }
+    comeBack(postmaster.pid)
     guard now != list || pending > 0 else { return }
     list = now
     update(Pinner.numbers(now))
+  }
+
+  /// Takes back those that were moved. What the kernel has refused or done by half is tried again with the next check only.
+  private mutating func comeBack(_ postmaster: pid_t) {
+    guard let plan, isAnyoneMoved(plan, postmaster) else { return }
+    // It may be the machine that has changed: then they are where they belong by now.
+    replan()
+    if postmasterRefusal == 0 { pinPostmaster() }
+    if monitorRefusal == 0 { pinSelf() }
+    for pid in Array(processes.keys) where processes[pid]?.refusal == 0 { pin(pid) }
+    guard let plan = self.plan else { return }
+    stuck = stuck.filter { processes[$0] != nil || $0 == postmaster || $0 == 0 }
+    if kernel.isOn(plan[.backends].placement.cpus, postmaster) == false { stuck.insert(postmaster) }
+    if kernel.isOn(plan[.monitor].placement.cpus, 0) == false { stuck.insert(0) }
+    for (pid, process) in processes {
+      guard let role = process.role else { continue }
+      if kernel.isOn(plan[PinGroup(role)].placement.cpus, pid) == false { stuck.insert(pid) }
+    }
+  }
+
+  private func isAnyoneMoved(_ plan: PinPlan, _ postmaster: pid_t) -> Bool {
+    if isMoved(postmaster, .backends, postmasterRefusal, plan) || isMoved(0, .monitor, monitorRefusal, plan) {
+      return true
+    }
+    return processes.contains { pid, process in
+      process.role.map { isMoved(pid, PinGroup($0), process.refusal, plan) } ?? false
+    }
+  }
+
+  private func isMoved(_ pid: pid_t, _ group: PinGroup, _ refusal: Int32, _ plan: PinPlan) -> Bool {
+    refusal == 0 && !stuck.contains(pid) && kernel.isOn(plan[group].placement.cpus, pid) == false
   }
 
   /// At the end of the monitor: nobody would take back what was done against the heat.
@@ -175,6 +216,7 @@ struct Pinner {
     list = []
     processes = [:]
     pending = 0
+    stuck = []
   }
 
   /// Takes over the list of children: new ones are recognised and moved, those that are gone forgotten.
@@ -224,7 +266,7 @@ struct Pinner {
   }
 
   private mutating func set(_ cpus: CPUSet, _ pid: pid_t, _ name: String) -> Int32 {
-    guard !cpus.isEmpty, let present = kernel.mask(pid), present != cpus else { return 0 }
+    guard !cpus.isEmpty, kernel.isOn(cpus, pid) == false else { return 0 }
     var error = kernel.setMask(cpus, pid)
     if error == ESRCH { return 0 }
     if error == 0 {
@@ -287,9 +329,11 @@ extension Pinner {
     }
     var refusals: [Int32: Int] = [:]
     func count(_ group: PinGroup, _ pid: pid_t, _ refusal: Int32) {
-      guard let mask = kernel.mask(pid), let index = PinGroup.allCases.firstIndex(of: group) else { return }
+      guard let isThere = kernel.isOn(plan[group].placement.cpus, pid),
+        let index = PinGroup.allCases.firstIndex(of: group)
+      else { return }
       roles[index].processes += 1
-      if mask != plan[group].placement.cpus { roles[index].elsewhere += 1 }
+      if !isThere { roles[index].elsewhere += 1 }
       if refusal != 0 { refusals[refusal, default: 0] += 1 }
     }
     count(.monitor, 0, monitorRefusal)
