@@ -51,7 +51,8 @@ func resolveDependencies(_ processes: inout [ParsedProcess]) {
     }
     processes[index].spec.dependencies = resolved
   }
-  if let cycle = DependencyGraph(processes.map(\.spec), directory).cycle(), let first = cycle.first {
+  for cycle in DependencyGraph(processes.map(\.spec), directory).cycles() {
+    guard let first = cycle.first else { continue }
     let names = (cycle + [first]).map { processes[$0].spec.namespec }
     processes[first].reader.error(
       "depends_on", "programs wait for each other: \(names.joined(separator: " → "))",
@@ -195,9 +196,11 @@ private struct DependencyGraph {
     }
   }
 
-  /// The processes of one cycle in the order of waiting; nil when there is none. Depth first, without recursion.
-  func cycle() -> [Int]? {
+  /// The processes of each cycle in the order of waiting. Of cycles that share processes only one or some are found: what breaks it may
+  /// break the others. Depth first, without recursion.
+  func cycles() -> [[Int]] {
     enum Mark { case new, open, done }
+    var cycles: [[Int]] = []
     var marks = [Mark](repeating: .new, count: edges.count)
     for start in 0..<processCount where marks[start] == .new {
       var path: [(node: Int, next: Int)] = [(start, 0)]
@@ -216,12 +219,14 @@ private struct DependencyGraph {
           marks[target] = .open
           path.append((target, 0))
         case .open:
-          let nodes = path.map(\.node)
-          guard let first = nodes.firstIndex(of: target) else { continue }
-          return nodes[first...].filter { $0 < processCount }
+          guard let first = path.lastIndex(where: { $0.node == target }) else { continue }
+          let cycle = path[first...].map(\.node)
+          cycles.append(cycle.filter { $0 < processCount })
+          for node in cycle { marks[node] = .done }
+          path.removeSubrange(first...)
         }
       }
     }
-    return nil
+    return cycles
   }
 }

@@ -10,7 +10,9 @@ func readListeners(
   var listeners: [(spec: ListenerSpec, reader: SectionReader)] = []
   for section in document.sections where section.name.begins(with: "listener:") {
     let reader = SectionReader(section: section, document: document, sink: sink, expansions: expansions)
-    guard let name = reader.converted(section.name.dropping(first: 9), "", nameValue) else { continue }
+    let written = section.name.dropping(first: 9)
+    // A wrong name is no reason not to look at the keys.
+    let name = reader.converted(written, "", nameValue) ?? stripped(written)
     if listeners.contains(where: { $0.spec.name == name }) {
       reader.error("", "there are two listeners named \(name)", remedy: "rename one of them")
     }

@@ -26,13 +26,17 @@ func readExtensions(
 /// `type`, `schedule` and `timezone`.
 private func readKind(_ reader: SectionReader, _ input: ConfigurationInput) -> ProgramSpec.Kind {
   let name = reader.text("type").map { stripped($0).lowercased() } ?? "service"
-  if name != "scheduled", let key = reader.firstSet(["schedule", "timezone"]) {
-    reader.error(key, "has no effect without type=scheduled", remedy: "add type=scheduled, or remove \(key)")
+  // Of whatever type: their values are looked at now, not when the type is right.
+  let schedule = readSchedule(reader, input, isScheduled: name == "scheduled")
+  if name == "service" || name == "oneshot" {
+    for key in ["schedule", "timezone"] where reader.has(key) {
+      reader.error(key, "has no effect without type=scheduled", remedy: "add type=scheduled, or remove \(key)")
+    }
   }
   switch name {
   case "service": return .service
   case "oneshot": return .oneshot
-  case "scheduled": return readSchedule(reader, input).map { .scheduled($0) } ?? .oneshot
+  case "scheduled": return schedule.map { .scheduled($0) } ?? .oneshot
   default:
     reader.error(
       "type", "not a type: \(pythonRepresentation(name))", remedy: "write service, oneshot or scheduled",
@@ -41,10 +45,9 @@ private func readKind(_ reader: SectionReader, _ input: ConfigurationInput) -> P
   }
 }
 
-private func readSchedule(_ reader: SectionReader, _ input: ConfigurationInput) -> Schedule? {
-  guard reader.has("schedule") else {
+private func readSchedule(_ reader: SectionReader, _ input: ConfigurationInput, isScheduled: Bool) -> Schedule? {
+  if isScheduled, !reader.has("schedule") {
     reader.error("type", "type=scheduled needs a schedule", remedy: "add schedule=, e.g. schedule=30 3 * * *")
-    return nil
   }
   let zoneName = reader.text("timezone").map(stripped) ?? "UTC"
   let zone = reader.converted(zoneName, "timezone") { name throws(ValueProblem) in try zoneValue(name, input) }

@@ -43,26 +43,27 @@ func readProgram(_ section: SectionReader, group: String, _ context: ProgramCont
 
   let nameText = reader.option("process_name")?.value ?? "%(program_name)s"
   let nameFormat = reader.converted(nameText, "process_name", nameValue) ?? nameText
-  let count = reader.value("numprocs", 1, integerValue)
-  let first = reader.value("numprocs_start", 0, integerValue)
-  guard count <= ProgramContext.mostProcesses else {
-    reader.error(
-      "numprocs", "\(count) processes are too many", remedy: "write at most \(ProgramContext.mostProcesses)")
-    return []
-  }
-  guard (-1_000_000_000...1_000_000_000).contains(first) else {
-    reader.error("numprocs_start", "\(first) is out of range", remedy: "write a number from -1000000000 to 1000000000")
-    return []
-  }
-  if count < 1 {
-    reader.warning(
-      "numprocs", "no process is ever started, as in supervisord", remedy: "write numprocs=1, or autostart=false")
-    return []
-  }
-  if count > 1, !nameFormat.contains(bytesOf: "%(process_num)") {
+  var count = reader.value("numprocs", 1, integerValue)
+  var first = reader.value("numprocs_start", 0, integerValue)
+  let isNumbered = nameFormat.contains(bytesOf: "%(process_num)")
+  if count > 1, !isNumbered {
     reader.error(
       "process_name", "%(process_num) must be present within process_name when numprocs > 1",
       remedy: "write process_name=%(program_name)s_%(process_num)02d")
+  }
+  if count > ProgramContext.mostProcesses {
+    reader.error(
+      "numprocs", "\(count) processes are too many", remedy: "write at most \(ProgramContext.mostProcesses)")
+  }
+  if !(-1_000_000_000...1_000_000_000).contains(first) {
+    reader.error("numprocs_start", "\(first) is out of range", remedy: "write a number from -1000000000 to 1000000000")
+    first = 0
+  }
+  // Where that was wrong, the other keys are looked at all the same, for one process.
+  if count > ProgramContext.mostProcesses || !isNumbered { count = min(count, 1) }
+  if count < 1 {
+    reader.warning(
+      "numprocs", "no process is ever started, as in supervisord", remedy: "write numprocs=1, or autostart=false")
     return []
   }
   var processes: [ParsedProcess] = []
@@ -152,11 +153,12 @@ private func readProcess(
   }
   for (name, value) in own { reader.expansions["ENV_" + name] = .text(value) }
 
-  // nil: reported already.
   if let name = reader.expanded(nameFormat, "process_name"),
     let valid = reader.converted(name, "process_name", nameValue)
   {
     spec.name = valid
+  } else {
+    spec.name += "_\(spec.number)"  // Reported already; that all have this name is not another error.
   }
   spec.execution.directory = reader.text("directory")
   if spec.execution.directory == "" {

@@ -22,7 +22,9 @@ func readPrograms(
 
   for section in document.sections where section.name.begins(with: "group:") {
     let reader = SectionReader(section: section, document: document, sink: sink, expansions: expansions)
-    guard let name = reader.converted(section.name.dropping(first: 6), "", nameValue) else { continue }
+    let written = section.name.dropping(first: 6)
+    // A wrong name is no reason not to look at the keys.
+    let name = reader.converted(written, "", nameValue) ?? stripped(written)
     openGroup(name, reader)
     let priority = reader.value("priority", 999, integerValue)
     for program in reader.text("programs").map(listValue) ?? [] {

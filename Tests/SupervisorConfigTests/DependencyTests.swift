@@ -85,6 +85,34 @@ struct DependencyTests {
     #expect(result.errors.map(\.message) == ["programs wait for each other: a → b → c → a"])
   }
 
+  @Test func everyCircleIsNamed() {
+    let result = VirtualWorld(
+      """
+      [supervisord]
+      [program:a]
+      command=a
+      depends_on=b
+      [program:b]
+      command=b
+      depends_on=c, a, d
+      [program:c]
+      command=c
+      depends_on=c
+      [program:d]
+      command=d
+      depends_on=e
+      [program:e]
+      command=e
+      depends_on=d
+      """
+    ).load()
+    #expect(
+      result.errors.map(\.message) == [
+        "programs wait for each other: a → b → a", "programs wait for each other: c → c",
+        "programs wait for each other: d → e → d",
+      ])
+  }
+
   @Test func aChainIsNoCycleHoweverLong() {
     var text = ""
     for number in 0..<2000 {
