@@ -28,8 +28,12 @@ public struct HiveService: Sendable {
     }
   }
 
+  /// How long after the drain's end connections are cut off, whatever is being written on them.
+  private static let answerTime = Duration.milliseconds(300)
+
   /// Serves until SIGTERM or SIGINT, then drains: accepts nothing more, finishes what was begun within
-  /// `HIVE_DRAIN_SECONDS`, and returns. Throws when it cannot listen.
+  /// `HIVE_DRAIN_SECONDS`, cancels the rest and answers that with 503, and returns, all in all half a second after the drain's end at
+  /// the latest. Throws when it cannot listen.
   public func run() async throws {
     // A client that hangs up while it is being answered must not end the process.
     signal(SIGPIPE, SIG_IGN)
@@ -42,14 +46,16 @@ public struct HiveService: Sendable {
     let listener = makeListener(pool, health, group) { watchdog.withLock { $0 = startWatchdog(group) } }
     var services = ServiceGroupConfiguration(
       services: [listener], gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet(logger))
-    services.maximumGracefulShutdownDuration = configuration.drainTimeout
+    services.maximumGracefulShutdownDuration = configuration.drainTimeout + Self.answerTime
     do {
       try await ServiceGroup(configuration: services).run()
     } catch is CancellationError {
-      logger.warning("not everything was answered within \(configuration.drainTimeout): the rest was cut off")
+      logger.warning("not every client has taken its answer: the rest was cut off")
     }
-    await pool.close(timeout: .milliseconds(200))
+    // Statements that were given up are cancelled in the server, where they hold locks; a server that is stopped takes no such request.
+    async let closed: Void = pool.close(timeout: .milliseconds(200))
     await health.close()
+    await closed
     watchdog.withLock { $0?.cancel() }
     logger.notice("stopped")
   }
@@ -67,7 +73,7 @@ public struct HiveService: Sendable {
       availability: DatabaseAvailability(logger: logger),
       admission: HeatAdmission(path: configuration.thermalPath, limit: configuration.hotRequests))
     resource.add(to: &routes)
-    let tracker = ConnectionTracker(firstRequestGrace: configuration.drainTimeout / 6)
+    let tracker = ConnectionTracker(drainTimeout: configuration.drainTimeout)
     return HTTPListener(
       source: source,
       limits: HTTPListener.Limits(
@@ -82,6 +88,11 @@ public struct HiveService: Sendable {
       onDraining: {
         logger.notice("draining, at most \(configuration.drainTimeout)")
         notifier?.send("STOPPING=1")
+      },
+      onOver: { count in
+        guard count > 0 else { return }
+        logger.warning(
+          "cancelled and answered 503, because not done within \(configuration.drainTimeout): \(count) of the requests")
       })
   }
 

@@ -55,7 +55,7 @@ public struct ServiceConfiguration: Sendable {
     queryTimeout = reader.seconds("HIVE_QUERY_TIMEOUT", default: 10)
     requestTimeout = reader.seconds("HIVE_REQUEST_TIMEOUT", default: 10)
     idleTimeout = reader.seconds("HIVE_IDLE_TIMEOUT", default: 75)
-    drainTimeout = reader.seconds("HIVE_DRAIN_SECONDS", default: 3)
+    drainTimeout = reader.seconds("HIVE_DRAIN_SECONDS", default: 1.2)
     maximumBodyBytes = reader.integer("HIVE_MAX_BODY_BYTES", 1...(64 << 20), default: 1 << 20)
     maximumConnections = reader.integer("HIVE_MAX_CONNECTIONS", 1...1_000_000, default: 1000)
     hotRequests = reader.integer("HIVE_HOT_REQUESTS", 1...1_000_000, default: 4)

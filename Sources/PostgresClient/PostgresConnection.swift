@@ -186,6 +186,10 @@ public final class PostgresConnection: Sendable {
     worker.retire(after: nil)
   }
 
+  /// Returns when nothing of a session that was closed or given up is left: its thread has ended, and if it was in the middle of a
+  /// statement, the server has been told to cancel that. A server that is stopped keeps it waiting.
+  func finished() async { await worker.ended() }
+
   // MARK: - Inside
 
   private func run(

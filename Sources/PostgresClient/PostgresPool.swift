@@ -67,6 +67,8 @@ public final class PostgresPool: Sendable {
     var arriving: [PoolState.WaiterID: Bool] = [:]
     var attempts: [UInt64: Task<Void, Never>] = [:]
     var closers: [CheckedContinuation<Void, Never>] = []
+    /// Connections that are not the pool's any more, and of which something may be left.
+    var leaving = 0
     var nextID: UInt64 = 0
 
     mutating func makeID() -> UInt64 {
@@ -151,7 +153,8 @@ public final class PostgresPool: Sendable {
   }
 
   /// Stops lending: callers in the queue fail, idle connections close, and lent ones close as they come back. Returns
-  /// when all are back, or after `timeout`; those that are still out then close on their return.
+  /// when all are back and nothing of them is left (statements that were given up have been cancelled in the server), or after
+  /// `timeout`; those that are still out then close on their return.
   public func close(timeout: Duration = .seconds(3)) async {
     perform { inner in
       let actions = inner.state.close()
@@ -276,7 +279,10 @@ public final class PostgresPool: Sendable {
             effects.append(.resume(continuation, .failure(error)))
           }
         case .close(let id):
-          if let connection = inner.connections.removeValue(forKey: id) { effects.append(.close(connection)) }
+          if let connection = inner.connections.removeValue(forKey: id) {
+            inner.leaving += 1
+            effects.append(.close(connection))
+          }
         case .connect(let delay):
           startAttempt(after: delay, &inner)
         }
@@ -290,7 +296,12 @@ public final class PostgresPool: Sendable {
     for effect in effects {
       switch effect {
       case .resume(let waiter, let result): waiter.resume(with: result)
-      case .close(let connection): Task { await connection.close() }
+      case .close(let connection):
+        Task { [weak self] in
+          await connection.close()
+          await connection.finished()
+          self?.connectionLeft()
+        }
       case .closed(let closer): closer.resume()
       }
     }
@@ -327,8 +338,16 @@ public final class PostgresPool: Sendable {
     }
   }
 
+  private func connectionLeft() {
+    run(
+      inner.withLock { inner in
+        inner.leaving -= 1
+        return takeClosers(&inner, onlyWhenDone: true)
+      })
+  }
+
   private func takeClosers(_ inner: inout Inner, onlyWhenDone: Bool) -> [Effect] {
-    guard !inner.closers.isEmpty, !onlyWhenDone || inner.state.total == 0 else { return [] }
+    guard !inner.closers.isEmpty, !onlyWhenDone || inner.state.total + inner.leaving == 0 else { return [] }
     defer { inner.closers.removeAll() }
     return inner.closers.map { .closed($0) }
   }

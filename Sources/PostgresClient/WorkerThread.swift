@@ -49,6 +49,9 @@ final class WorkerThread: Sendable {
   /// Runs what was submitted, then `last`, then ends. Later jobs are refused.
   func retire(after last: Job?) { queue.retire(after: last) }
 
+  /// Returns when the thread has run its last job, which is some time after `retire`.
+  func ended() async { await queue.ended() }
+
   /// The descriptor that `interrupt` makes readable, for the job that is running.
   var wake: WakeDescriptor { queue.wake }
 }
@@ -57,6 +60,8 @@ private final class JobQueue: Sendable {
   private struct State {
     var jobs: [WorkerThread.Job] = []
     var isRetired = false
+    var hasEnded = false
+    var waiters: [CheckedContinuation<Void, Never>] = []
   }
 
   private enum Step {
@@ -89,6 +94,16 @@ private final class JobQueue: Sendable {
     wake.signal()
   }
 
+  func ended() async {
+    await withCheckedContinuation { continuation in
+      let hasEnded = state.withLock { state in
+        if !state.hasEnded { state.waiters.append(continuation) }
+        return state.hasEnded
+      }
+      if hasEnded { continuation.resume() }
+    }
+  }
+
   func run() {
     while true {
       let step: Step = state.withLock { state in
@@ -98,7 +113,13 @@ private final class JobQueue: Sendable {
       switch step {
       case .run(let job): job()
       case .wait: wake.wait()
-      case .end: return
+      case .end:
+        let waiters = state.withLock { state in
+          state.hasEnded = true
+          defer { state.waiters.removeAll() }
+          return state.waiters
+        }
+        return waiters.forEach { $0.resume() }
       }
     }
   }

@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 @testable import HiveServiceCore
@@ -9,13 +10,27 @@ import Testing
 
   @Test func defaultsFollowTheRole() throws {
     let genie = try ServiceConfiguration(environment: ["HIVE_ROLE": "genie"])
-    #expect(genie.port == 48886 && genie.poolSize == 5 && genie.poolOverflow == 10 && genie.drainTimeout == .seconds(3))
+    #expect(
+      genie.port == 48886 && genie.poolSize == 5 && genie.poolOverflow == 10 && genie.drainTimeout == .seconds(1.2))
     #expect(genie.conninfo == "host='/run/hivesup' port='5432' user='hive' dbname='hive_genie'")
     let agent = try ServiceConfiguration(environment: [
       "HIVE_ROLE": "agent", "HIVE_RUN_DIR": "/it's", "HIVE_PG_PORT": "6000",
     ])
     #expect(agent.port == 38886)
     #expect(agent.conninfo == #"host='/it\'s' port='6000' user='agent' dbname='hive_agent'"#)
+  }
+
+  /// The drain, the answers to what is cancelled at its end, and closing (half a second at most) end before PID 1 loses its patience.
+  @Test(arguments: ["genie", "agent"]) func theDrainEndsBeforeTheStopPlanDoes(_ role: String) throws {
+    let directory = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+    let path = directory.appendingPathComponent("../../etc/\(role)/hivesup.conf").standardizedFileURL.path
+    let text = try String(contentsOfFile: path, encoding: .utf8)
+    let section = try #require(
+      text.split(separator: "[program:hive-service]").last?.split(separator: "[program:").first)
+    let line = try #require(section.split(separator: "\n").first { $0.hasPrefix("stopwaitsecs=") })
+    let wait = try #require(Double(line.dropFirst("stopwaitsecs=".count)))
+    let drain = try ServiceConfiguration(environment: ["HIVE_ROLE": role]).drainTimeout
+    #expect(drain + .milliseconds(700) <= .seconds(wait))
   }
 
   @Test func takesURLsEvenWithADriverInThem() throws {

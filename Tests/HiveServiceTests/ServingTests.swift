@@ -106,10 +106,76 @@ struct ServingTests {
     try await locker.waitForVictim()
     let begin = ContinuousClock.now
     service.signal(SIGTERM)
+    let answer = try busy.receive()
+    #expect(answer.status == 503 && answer.headers["retry-after"] == "1" && answer.headers["connection"] == "close")
+    #expect(answer.detail == "The service is shutting down")
+    #expect(try busy.isAtEnd())
     #expect(service.waitForExit() == 0)
     #expect(ContinuousClock.now - begin < .seconds(5))
+    #expect(service.output.contains("because not done within 0.5 seconds: 1 of the requests"), "\(service.output)")
     // The statement was cancelled in the server, too: the row can be locked by others again.
     try await locker.waitForVictim(count: 0)
+  }
+
+  /// Requests that wait for a row, for a connection, and for their own body; and a client that takes no answer.
+  @Test func atTheEndOfTheDrainEveryRequestIsAnswered() async throws {
+    let server = try await PostgresServer.withSchema("genie")
+    let service = try ServiceProcess(
+      conninfo: server.conninfo(),
+      environment: [
+        "HIVE_DRAIN_SECONDS": "1", "HIVE_POOL_SIZE": "2", "HIVE_POOL_OVERFLOW": "1", "HIVE_POOL_TIMEOUT": "60",
+      ])
+    let large = #"{"user_id":"a","session_data":{"x":"\#(String(repeating: "x", count: 1_000_000))"}}"#
+    for _ in 0..<8 { #expect(try HTTPConnection.json(service.port, "POST", "/api/v1/sessions", large).status == 201) }
+    let created = try HTTPConnection.json(service.port, "POST", "/api/v1/sessions", #"{"user_id":"a"}"#)
+    let location = try #require(created.headers["location"])
+    let deaf = try HTTPConnection(port: service.port)
+    for _ in 0..<5 { try deaf.send("GET", "/api/v1/sessions?limit=8") }
+    let locker = try await Locker(server, location)
+    var waiting: [HTTPConnection] = []
+    for _ in 0..<6 {
+      let connection = try HTTPConnection(port: service.port)
+      try connection.send(
+        "PATCH", location, headers: ["content-type": "application/json"], body: Array(#"{"user_id":"b"}"#.utf8))
+      waiting.append(connection)
+    }
+    try await locker.waitForVictim(count: 3)
+    let slow = try HTTPConnection(port: service.port)
+    try slow.send(
+      "POST", "/api/v1/sessions", headers: ["content-type": "application/json", "content-length": "100"],
+      body: Array(#"{"user_id":"#.utf8))
+    waiting.append(slow)
+    try await eventually { try Self.connections(of: service) == 8 }
+    // The slow one's head has been read when a later request on another connection has been answered.
+    #expect(try HTTPConnection.request(service.port, "GET", "/nope").status == 404)
+    let begin = ContinuousClock.now
+    service.signal(SIGTERM)
+    for connection in waiting {
+      let answer = try connection.receive()
+      #expect(answer.status == 503 && answer.headers["retry-after"] == "1" && answer.headers["connection"] == "close")
+    }
+    #expect(service.waitForExit() == 0)
+    #expect(ContinuousClock.now - begin < .seconds(6), "\(service.output)")
+    try await locker.waitForVictim(count: 0)
+    withExtendedLifetime(deaf) {}
+  }
+
+  /// A server that answers nothing, not even a request to cancel, keeps nobody.
+  @Test func theDrainEndsBesideAServerThatIsStopped() async throws {
+    let server = try await PostgresServer.withSchema("genie")
+    let service = try ServiceProcess(conninfo: server.conninfo(), environment: ["HIVE_DRAIN_SECONDS": "0.5"])
+    #expect(try HTTPConnection.request(service.port, "GET", "/api/v1/sessions").status == 200)
+    let stopped = [server.processID] + server.children()
+    stopped.forEach { kill($0, SIGSTOP) }
+    defer { stopped.forEach { kill($0, SIGCONT) } }
+    let busy = try HTTPConnection(port: service.port)
+    try busy.send("GET", "/api/v1/sessions")
+    let begin = ContinuousClock.now
+    service.signal(SIGTERM)
+    let answer = try busy.receive()
+    #expect(answer.status == 503 && answer.headers["connection"] == "close")
+    #expect(service.waitForExit() == 0)
+    #expect(ContinuousClock.now - begin < .seconds(5))
   }
 
   @Test func aClientThatHangsUpDoesNotEndTheService() async throws {

@@ -1,5 +1,6 @@
 """From `docker run` to `docker stop`: the times, the signals, what survives a SIGKILL, and the ways in which an image may be run."""
 
+import concurrent.futures
 import json
 import random
 import threading
@@ -67,6 +68,31 @@ def test_stop_with_clients_is_quick_and_leaves_nothing_to_recover(role, containe
     assert said_of_recovery(again.logs()) == []
     assert again.ids() == {row}
     assert again.psql("SELECT to_regclass('never')") == ""
+
+
+@pytest.mark.parametrize("options", [(), ("--env", "HIVE_PGBOUNCER=true", "--env", "HIVE_REDIS=true")], ids=["alone", "pgbouncer and redis"])
+def test_stop_with_requests_that_wait_for_a_lock_answers_them_and_kills_nothing(role, options, container, volume):
+    data = volume()
+    one = container(role).run("--volume", f"{data}:/var/lib/postgresql/data", *options)
+    one.wait_ready()
+    row = one.create(1)
+    psql = " ".join(one.psql_command())
+    one.shell(f"(echo 'BEGIN; LOCK TABLE {role.table} IN ACCESS EXCLUSIVE MODE;'; sleep 600) | {psql}", detach=True)
+    until(lambda: one.psql("SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted "
+                           f"AND relation = '{role.table}'::regclass") == "1", "the table is locked")
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        requests = [threads.submit(one.request, "POST", role.resource, role.body(number), 30) for number in (2, 3)]
+        until(lambda: one.psql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == "2", lambda: f"both wait\n{one.describe()}")
+        status, seconds = one.stop()
+        answers = [request.result() for request in requests]
+    assert [answer.status for answer in answers] == [503, 503], [answer.body for answer in answers]
+    assert status == 0, one.describe()
+    assert seconds <= 5, f"docker stop took {seconds:.2f} s\n{one.describe()}"
+    assert cluster_state(data, role.image) == "shut down"
+    again = container(role).run("--volume", f"{data}:/var/lib/postgresql/data")
+    again.wait_ready()
+    assert said_of_recovery(again.logs()) == []
+    assert again.ids() == {row}
 
 
 # --- 3: docker kill -s KILL --------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The container's main job: PostgreSQL and the API stay up, come back, and stop cleanly; no acknowledged row is lost; the port never
 refuses a connection."""
 
+import concurrent.futures
 import contextlib
 import os
 import pathlib
@@ -294,6 +295,36 @@ def test_docker_stop_with_a_client_in_a_transaction(place):
         finally:
             client.kill()
             client.communicate()
+
+
+@pytest.mark.parametrize("optional", ["false", "true"], ids=["alone", "pgbouncer and redis"])
+@pytest.mark.parametrize("role", ["genie", "agent"])
+def test_docker_stop_with_requests_that_wait_for_a_lock(place, mode, role, optional):
+    """They are given the drain's time, then cancelled and answered; nothing is killed, whatever else has to be stopped."""
+    stack = Stack(place, role, mode=mode)
+    stack.environment.update({"HIVE_PGBOUNCER": optional, "HIVE_REDIS": optional, "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"})
+    with stack:
+        stack.wait_healthy()
+        database, owner, table = DATABASE[role]
+        locker = subprocess.Popen(
+            [f"{POSTGRES}/psql", "-X", "-q", "-h", str(stack.run_directory), "-p", str(stack.pg_port), "-U", owner, "-d", database],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={"PATH": "/usr/bin:/bin"})
+        try:
+            locker.stdin.write(f"BEGIN;\nLOCK TABLE {table} IN ACCESS EXCLUSIVE MODE;\n\\echo locked\n")
+            locker.stdin.flush()
+            assert locker.stdout.readline() == "locked\n"
+            with concurrent.futures.ThreadPoolExecutor(3) as threads:
+                requests = [threads.submit(get, stack.port, RESOURCE[role], "POST", 30, payload(role, number)) for number in range(3)]
+                until(lambda: stack.psql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == "3", stack.output, 30, 0.05)
+                status, seconds = stack.stop(timeout=12)
+                answers = [request.result() for request in requests]
+            for answer in answers:
+                assert answer.status == 503 and answer.headers["retry-after"] == "1" and answer.headers["connection"] == "close", answer.body
+            assert status == 0 and seconds < 9, (status, seconds, stack.output())
+            stack.assert_shut_down()
+        finally:
+            locker.kill()
+            locker.communicate()
 
 
 def test_a_frozen_postgres_still_closes_its_database(place):

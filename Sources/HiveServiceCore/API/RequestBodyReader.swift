@@ -56,6 +56,8 @@ struct RequestBodyReader: Sendable {
         if total > maximumBytes + maximumDiscardedBytes { break }
       }
     }
+    // A cancelled body ends as if it were complete.
+    try Task.checkCancellation()
     return total <= maximumBytes ? bytes : nil
   }
 

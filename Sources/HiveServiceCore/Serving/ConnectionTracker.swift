@@ -2,26 +2,32 @@ import NIOCore
 import Synchronization
 
 /// The open client connections, so that a drain can end them: idle ones at once, busy ones after their answer, and those
-/// that never sent a request after a moment in which their first one may still arrive.
+/// that never sent a request after a moment in which their first one may still arrive. When the time of the drain is over, what is
+/// still being worked on is cancelled, which is answered too.
 final class ConnectionTracker: Sendable {
   private struct Connection {
     var channel: any Channel
     var requests = 0
-    var requestsInFlight = 0
+    /// Cancels the request that is being worked on; HTTP/1.1 has one at a time.
+    var request: (@Sendable () -> Void)?
   }
 
   private struct State {
     var connections: [ObjectIdentifier: Connection] = [:]
     var isDraining = false
+    var isOver = false
   }
 
+  private let drainTimeout: Duration
   /// A client that has just connected is about to send; closing on it would look like a refused request.
-  private let firstRequestGrace: Duration
+  private var firstRequestGrace: Duration { drainTimeout / 6 }
   private let state = Mutex(State())
 
-  init(firstRequestGrace: Duration) { self.firstRequestGrace = firstRequestGrace }
+  init(drainTimeout: Duration) { self.drainTimeout = drainTimeout }
 
   var isDraining: Bool { state.withLock { $0.isDraining } }
+  /// The time of the drain is over.
+  var isOver: Bool { state.withLock { $0.isOver } }
   var count: Int { state.withLock { $0.connections.count } }
 
   func add(_ channel: any Channel) {
@@ -32,27 +38,42 @@ final class ConnectionTracker: Sendable {
     }
   }
 
-  func requestBegan(on channel: any Channel) {
-    state.withLock { state in
+  /// `cancel` is called when the drain ends before the request has.
+  func requestBegan(on channel: any Channel, cancel: @escaping @Sendable () -> Void) {
+    let isOver = state.withLock { state in
       state.connections[ObjectIdentifier(channel)]?.requests += 1
-      state.connections[ObjectIdentifier(channel)]?.requestsInFlight += 1
+      state.connections[ObjectIdentifier(channel)]?.request = cancel
+      return state.isOver
     }
+    if isOver { cancel() }
   }
 
   func requestEnded(on channel: any Channel) {
-    state.withLock { $0.connections[ObjectIdentifier(channel)]?.requestsInFlight -= 1 }
+    state.withLock { $0.connections[ObjectIdentifier(channel)]?.request = nil }
   }
 
-  /// Ends connections as described above. Returns after the grace; busy connections are closed after their answer by
-  /// whoever writes it.
-  func drain() async {
+  /// Ends connections as described above. Busy connections are closed after their answer by whoever writes it. Returns at the end of
+  /// the drain how many requests had to be cancelled.
+  func drain() async -> Int {
+    let end = ContinuousClock.now + drainTimeout
+    await endIdle()
+    try? await Task.sleep(until: end, clock: .continuous)
+    let requests = state.withLock { state in
+      state.isOver = true
+      return state.connections.values.compactMap(\.request)
+    }
+    requests.forEach { $0() }
+    return requests.count
+  }
+
+  private func endIdle() async {
     let fresh = state.withLock { state in
       state.isDraining = true
       var fresh: [any Channel] = []
       for connection in state.connections.values {
         if connection.requests == 0 {
           fresh.append(connection.channel)
-        } else if connection.requestsInFlight == 0 {
+        } else if connection.request == nil {
           Self.quiesce(connection.channel)
         }
       }

@@ -34,6 +34,8 @@ struct HTTPListener: Service {
   let onAccepting: @Sendable ([SocketAddress]) -> Void
   /// Called when the drain begins.
   let onDraining: @Sendable () -> Void
+  /// Called when the drain's time is over, with the number of requests that are cancelled.
+  let onOver: @Sendable (Int) -> Void
 
   /// Runs until a graceful shutdown has ended every connection, or until cancelled.
   func run() async throws {
@@ -61,7 +63,7 @@ struct HTTPListener: Service {
       onDraining()
       // Only our copies are closed: PID 1 keeps the sockets, and answers whoever comes now.
       servers.forEach { $0.channel.close(promise: nil) }
-      Task { await tracker.drain() }
+      Task { onOver(await tracker.drain()) }
     }
   }
 
@@ -117,11 +119,19 @@ struct HTTPListener: Service {
   private func respond(
     to request: Request, _ writer: consuming ResponseWriter, _ channel: any Channel, _ dates: HTTPDateCache
   ) async throws {
-    tracker.requestBegan(on: channel)
-    defer { tracker.requestEnded(on: channel) }
     let begin = ContinuousClock.now
-    let context = APIRequestContext(source: ApplicationRequestContextSource(channel: channel, logger: logger))
-    var response = try await responder.respond(to: request, context: context)
+    // A task of its own, so that the end of a drain cancels the work and not the writing of its answer.
+    let work = Task { [responder, logger] in
+      let context = APIRequestContext(source: ApplicationRequestContextSource(channel: channel, logger: logger))
+      return try await responder.respond(to: request, context: context)
+    }
+    tracker.requestBegan(on: channel) { work.cancel() }
+    defer { tracker.requestEnded(on: channel) }
+    var response = try await withTaskCancellationHandler {
+      try await work.value
+    } onCancel: {
+      work.cancel()
+    }
     response.headers[.server] = "hive-service"
     response.headers[.date] = dates.current()
     if tracker.isDraining { response.headers[.connection] = "close" }
@@ -130,15 +140,17 @@ struct HTTPListener: Service {
       metadata: ["duration": "\(ContinuousClock.now - begin)"])
     let mustClose = response.headers[.connection] == "close"
     try await writer.write(response: response.head, body: response.body)
-    if mustClose || tracker.isDraining { Self.closeAfterFlush(channel) }
+    if mustClose || tracker.isDraining {
+      Self.closeAfterFlush(channel, linger: tracker.isOver ? .milliseconds(100) : .milliseconds(500))
+    }
   }
 
   /// Closing the output waits for what is still to be written; closing the channel would drop it. Then the client has a
   /// moment to close its side, so that bytes it has just sent do not reset the connection under the answer.
-  private static func closeAfterFlush(_ channel: any Channel) {
+  private static func closeAfterFlush(_ channel: any Channel, linger: TimeAmount) {
     let flushed = channel.eventLoop.makePromise(of: Void.self)
     flushed.futureResult.whenComplete { _ in
-      channel.eventLoop.scheduleTask(in: .milliseconds(500)) { channel.close(promise: nil) }
+      channel.eventLoop.scheduleTask(in: linger) { channel.close(promise: nil) }
     }
     channel.close(mode: .output, promise: flushed)
   }
