@@ -52,6 +52,22 @@ missing_program() { # DIRECTORY
   return 1
 }
 
+# The versions of all packages; a Package.resolved without commit ids (scripts/packages).
+package_list=Package.versions.json
+
+# "IDENTITY VERSION" of each package in FILE, a Package.resolved or the list. Without quotes is the version of the file's own format.
+package_versions() { # FILE
+  sed -nE 's/^ *"(identity|version)" *: *"([^"]*)".*/\2/p' "$1" | paste -d ' ' - - | LC_ALL=C sort
+}
+
+# Gives Package.resolved the versions of the list, where it has others: SwiftPM takes what is there, as long as Package.swift allows it.
+pin_packages() {
+  local list=$project/$package_list resolved=$project/Package.resolved
+  if [ ! -e "$resolved" ] || [ "$(package_versions "$resolved")" != "$(package_versions "$list")" ]; then
+    cp -- "$list" "$resolved" || die "cannot write $resolved: see the message above"
+  fi
+}
+
 # Where the built programs are, on standard output: HIVE_BIN_DIR as it is, else this checkout's release build.
 # `swift build` does nothing when nothing changed, so this is also how a change gets in.
 build_products() {
@@ -73,7 +89,7 @@ build_products() {
     return 0
   fi
   have swift || die "cannot build: swift is not in PATH; install Swift 6.2 or newer (swift.org/install), or give HIVE_BIN_DIR"
-  # --disable-automatic-resolution is left out on purpose: Package.swift pins every direct dependency exactly.
+  pin_packages
   (cd -- "$project" && swift build -c release >&2) || die "cannot build the release binaries: see the compiler's messages above"
   (cd -- "$project" && swift build -c release --show-bin-path)
 }
