@@ -7,6 +7,8 @@ import Glibc
 struct ControlClient {
   let socketPath: String
   let interruption: Interruption
+  /// What else has to be done while this waits; returns after how long it wants to be called again.
+  var meanwhile: (() -> Duration)?
 
   /// Why PID 1 did not take a report.
   enum Problem: Error, Equatable {
@@ -85,7 +87,7 @@ struct ControlClient {
         pollfd(fd: fd, events: Int16(events), revents: 0),
         pollfd(fd: interruption.descriptor, events: Int16(POLLIN), revents: 0),
       ]
-      guard poll(&fds, 2, left.milliseconds) > 0 else { continue }
+      guard poll(&fds, 2, min(left, meanwhile?() ?? left).milliseconds) > 0 else { continue }
       do throws(Failure) {
         try interruption.check()
       } catch {

@@ -45,32 +45,33 @@ public struct Monitor {
 
   /// Checks until a stop signal comes; returns then.
   public func run() {
+    let clock = ContinuousClock()
+    var next = clock.now
+    let house = Housekeeping(
+      thermal: thermal,
+      pinner: Pinner.live(
+        settings: settings.pinning, environment: settings.childEnvironment, dataDirectory: volume.dataDirectory,
+        console: console),
+      dataDirectory: volume.dataDirectory, checkInterval: settings.monitorInterval, notify: notify, console: console,
+      at: next)
     var session = Session()
     var last: Finding?
     var lastReport = ""
     var isReady = false
     var frozen = StoppedProcesses()
-    var thermal = thermal
-    var reportedThermal: ThermalDocument?
-    var pinner = Pinner.live(
-      settings: settings.pinning, environment: settings.childEnvironment, dataDirectory: volume.dataDirectory,
-      console: console)
-    let clock = ContinuousClock()
-    var next = clock.now
     while true {
       // Before SQL, which a frozen process may keep from ever answering.
+      _ = house.turn()
       let server = StoppedProcesses.server(of: volume.dataDirectory)
-      _ = thermal.look(at: clock.now, postmaster: server?.postmaster.identity, console: console)
-      pinner.look(server, state: thermal.machine.state)
-      let pinning = pinner.document()
+      house.look(server)
       let standstill = server.flatMap { look($0, &frozen) }
-      guard var finding = check(&session) else { break }
-      thermal.learn(session.settings, at: clock.now)
+      guard var finding = check(&session, house) else { break }
+      house.learn(session.settings)
       if let standstill {
         finding.passed = finding.passed && !standstill.isFailure
         finding.detail = "\(standstill.detail); \(finding.detail)"
       }
-      if let refusal = pinning?.refused.first {
+      if let refusal = house.pinner.document()?.refused.first {
         finding.detail += ", degraded: \(refusal.processes) processes are not on their cores: \(refusal.message)"
       }
       if last.map({ $0.passed != finding.passed }) ?? true {
@@ -78,14 +79,16 @@ public struct Monitor {
           finding.passed ? "the database is well: \(finding.detail)" : "the database is not well: \(finding.detail)")
       }
       last = finding
-      guard let problem = report(finding) else { break }
-      var heat = thermal.document(interval: settings.monitorInterval)
-      heat.pinning = pinning
-      // What cannot be known does not change: said once, and again to a PID 1 that was away.
-      if heat.knowledge != "unavailable" || pinning != nil || heat != reportedThermal || problem != lastReport {
-        guard let refused = post("/v1/thermal", heat.json) else { break }
-        reportedThermal = refused.isEmpty ? heat : nil
+      guard let problem = report(finding, house) else { break }
+      // Where nothing is known of the heat and nothing is pinned, that is said once, and again to a PID 1 that was away.
+      let thermal = document(house)
+      if thermal.knowledge != "unavailable" || thermal.pinning != nil || !session.isHeatReported
+        || problem != lastReport
+      {
+        guard let refused = post("/v1/thermal", thermal.json, house) else { break }
+        session.isHeatReported = refused.isEmpty
       }
+      house.hasNews = false
       if problem != lastReport {
         if problem.isEmpty { console.info("PID 1 takes reports") } else { console.warning(problem) }
         lastReport = problem
@@ -93,42 +96,45 @@ public struct Monitor {
       var status = "STATUS=\(finding.passed ? "passing" : "failing"): \(finding.detail)\nWATCHDOG=1"
       if !isReady { status += "\nREADY=1" }
       isReady = true
-      notify.send(status)
+      house.isAlive(status, clock.now)
 
       // A fixed rhythm, but never two checks at once after a long one.
       next += standstill == nil ? settings.monitorInterval : min(settings.monitorInterval, .seconds(1))
       next = max(next, clock.now + .milliseconds(100))
-      guard sleep(until: next, clock, &pinner) else { break }
+      guard sleep(until: next, clock, house) else { break }
     }
     notify.send("STOPPING=1")
-    pinner.release()
-    thermal.release(
-      postmaster: StoppedProcesses.server(of: volume.dataDirectory)?.postmaster.identity, console: console)
+    house.release()
   }
 
-  /// False on a stop signal. Wakes up in between only where a watchdog wants it, or where the server's processes are pinned.
+  /// A check that is as near as this reports the heat, too.
+  private static let near = Duration.milliseconds(200)
+
+  /// False on a stop signal. Wakes up in between for what else is due, and tells PID 1 how hot it is.
   private func sleep(
-    until instant: ContinuousClock.Instant, _ clock: ContinuousClock, _ pinner: inout Pinner
+    until instant: ContinuousClock.Instant, _ clock: ContinuousClock, _ house: Housekeeping
   ) -> Bool {
-    var alive = clock.now
-    var poll = clock.now
     while true {
-      let now = clock.now
-      guard instant > now else { return true }
-      var next = instant
-      if let interval = notify.watchdogInterval { next = min(next, alive + interval) }
-      if let interval = pinner.interval { next = min(next, poll + interval) }
-      if case .stop = interruption.wait(atMost: next - now) { return false }
-      let woken = clock.now
-      if let interval = notify.watchdogInterval, woken - alive >= interval {
-        notify.send("WATCHDOG=1")
-        alive = woken
+      guard instant > clock.now else { return true }
+      let wait = house.turn()
+      if house.hasNews, house.thermal.machine.knowledge != .unavailable, instant - clock.now > Monitor.near {
+        house.hasNews = false
+        // Whether it took it is said with the next check.
+        guard post("/v1/thermal", document(house).json, house) != nil else { return false }
+        continue
       }
-      if let interval = pinner.interval, woken - poll >= interval {
-        pinner.poll()
-        poll = woken
-      }
+      let left = instant - clock.now
+      guard left > .zero else { return true }
+      if case .stop = interruption.wait(atMost: min(left, wait)) { return false }
     }
+  }
+
+  /// The heat and the processes' CPUs, for PID 1. The interval is that at which it gets one.
+  private func document(_ house: Housekeeping) -> ThermalDocument {
+    let isKnown = house.thermal.machine.knowledge != .unavailable
+    var document = house.thermal.document(interval: isKnown ? house.heatInterval : settings.monitorInterval)
+    document.pinning = house.pinner.document()
+    return document
   }
 
   /// How long one check may take: a database that is stopped (SIGSTOP) or thrashing does not answer at all.
@@ -148,6 +154,8 @@ public struct Monitor {
     var opened = ContinuousClock.now
     /// The settings that the heat's brakes need to know, as the last answer had them.
     var settings: [String: String] = [:]
+    /// PID 1 has taken a document on the heat.
+    var isHeatReported = false
   }
 
   /// A kept connection goes on working when the postmaster itself is stopped or stuck and lets nobody in any more, so a new one is
@@ -155,7 +163,7 @@ public struct Monitor {
   private static let connectionAge = Duration.seconds(5)
 
   /// nil on a stop signal.
-  private func check(_ session: inout Session) -> Finding? {
+  private func check(_ session: inout Session, _ house: Housekeeping) -> Finding? {
     let start = ContinuousClock.now
     func finding(_ passed: Bool, _ detail: String) -> Finding {
       Finding(passed: passed, detail: detail, latencyMilliseconds: (ContinuousClock.now - start) / .milliseconds(1))
@@ -165,9 +173,10 @@ public struct Monitor {
     let attempts = session.connection == nil ? 1 : 2
     for attempt in 1...attempts {
       do throws(SQLFailure) {
-        let current = if let kept = session.connection { kept } else { try connect() }
+        let current = if let kept = session.connection { kept } else { try connect(house) }
         if session.connection == nil {
-          session = Session(connection: current, opened: start, settings: session.settings)
+          session.connection = current
+          session.opened = start
         }
         let rows = try current.query(Monitor.statement, within: timeout)
         let measured = finding(true, "")
@@ -202,12 +211,12 @@ public struct Monitor {
     return "; disk full: \(free >> 20) MB free, PostgreSQL may need \(Monitor.criticalBytes >> 20) to start"
   }
 
-  private func connect() throws(SQLFailure) -> SQLConnection {
+  private func connect(_ house: Housekeeping) throws(SQLFailure) -> SQLConnection {
     try SQLConnection(
       [
         ("host", settings.runDirectory), ("port", String(settings.port)), ("user", Migrator.monitorRole),
         ("dbname", role.database), ("application_name", "hive-postgres monitor"),
-      ], within: timeout, interruption)
+      ], within: timeout, interruption, meanwhile: { house.turn() })
   }
 
   /// The verdict on an answer: recovery state, connections, their limit.
@@ -294,17 +303,18 @@ public struct Monitor {
   }
 
   /// Empty when PID 1 took it, a sentence when it did not, nil on a stop signal.
-  private func report(_ finding: Finding) -> String? {
-    post("/v1/checks/postgresql", Monitor.body(finding, interval: settings.monitorInterval))
+  private func report(_ finding: Finding, _ house: Housekeeping) -> String? {
+    post("/v1/checks/postgresql", Monitor.body(finding, interval: settings.monitorInterval), house)
   }
 
   /// Tells PID 1; the result is `report`'s.
-  private func post(_ path: String, _ body: [UInt8]) -> String? {
+  private func post(_ path: String, _ body: [UInt8], _ house: Housekeeping) -> String? {
     guard let socket = settings.controlSocket else {
       return "HIVESUP_SOCKET is not set: reporting to nobody but this log"
     }
     do throws(ControlClient.Problem) {
-      try ControlClient(socketPath: socket, interruption: interruption).post(path, body, within: .seconds(1))
+      try ControlClient(socketPath: socket, interruption: interruption, meanwhile: { house.turn() })
+        .post(path, body, within: .seconds(1))
       return ""
     } catch {
       switch error {

@@ -48,9 +48,16 @@ struct SQLFailure: Error, Equatable {
 final class SQLConnection {
   private let handle: OpaquePointer
   private let interruption: Interruption
+  private let meanwhile: Meanwhile?
+
+  /// What else has to be done while this waits; returns after how long it wants to be called again.
+  typealias Meanwhile = () -> Duration
 
   /// Connects. Parameters are libpq's keywords; none of them may make libpq block: hosts are socket directories.
-  init(_ parameters: [(String, String)], within timeout: Duration, _ interruption: Interruption) throws(SQLFailure) {
+  init(
+    _ parameters: [(String, String)], within timeout: Duration, _ interruption: Interruption,
+    meanwhile: Meanwhile? = nil
+  ) throws(SQLFailure) {
     // Fixed names only: nothing of PGSERVICE and the like comes in, the environment was cleaned before.
     let keywords = CStrings(parameters.map(\.0))
     let values = CStrings(parameters.map(\.1))
@@ -69,6 +76,7 @@ final class SQLConnection {
     }
     self.handle = handle
     self.interruption = interruption
+    self.meanwhile = meanwhile
     // VERBOSE puts the SQLSTATE into the message of a refused connection; there is no other way to get at it.
     PQsetErrorVerbosity(handle, PQERRORS_VERBOSE)
     PQsetNoticeReceiver(handle, { _, _ in }, nil)
@@ -219,7 +227,7 @@ final class SQLConnection {
         pollfd(fd: socket, events: Int16(events), revents: 0),
         pollfd(fd: interruption.descriptor, events: Int16(POLLIN), revents: 0),
       ]
-      let count = poll(&fds, 2, left.milliseconds)
+      let count = poll(&fds, 2, min(left, meanwhile?() ?? left).milliseconds)
       if count < 0 && errno != EINTR { throw SQLFailure(kind: .connection, message: Failure.describe(errno)) }
       guard count > 0 else { continue }
       do throws(Failure) {

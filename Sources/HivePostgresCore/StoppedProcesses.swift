@@ -46,12 +46,17 @@ struct StoppedProcesses {
 
   /// The postmaster of the cluster and its children as /proc shows them; nil when no postmaster runs that this process may see.
   static func server(of dataDirectory: String) -> (postmaster: ProcessInfo, children: [ProcessInfo])? {
+    postmaster(of: dataDirectory).map { ($0, ProcessTable.children($0.identity.pid)) }
+  }
+
+  /// The postmaster alone.
+  static func postmaster(of dataDirectory: String) -> ProcessInfo? {
     guard let bytes = try? FileSystem.read(Path.join(dataDirectory, "postmaster.pid")),
       case .process(let content) = PostmasterFile(parsing: bytes), !content.standalone,
       let postmaster = ProcessTable.info(content.pid), !postmaster.isDead,
       // The number may be another container's, or somebody else's by now.
       FileSystem.linkTarget("/proc/\(content.pid)/cwd") == ProcessTable.realPath(dataDirectory)
     else { return nil }
-    return (postmaster, ProcessTable.children(content.pid))
+    return postmaster
   }
 }

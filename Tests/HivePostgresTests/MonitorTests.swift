@@ -4,8 +4,9 @@ import Testing
 
 @testable import HivePostgresCore
 
-/// PID 1's control socket, as much of it as the monitor speaks to.
-private final class ControlSocket {
+/// PID 1's control socket, as much of it as the monitor speaks to. One that is never asked for the next request takes connections and
+/// does not answer.
+final class ControlSocket {
   let path: String
   private var listener: Int32 = -1
 
@@ -19,7 +20,7 @@ private final class ControlSocket {
     let bound = withUnsafePointer(to: &address) { pointer in
       pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(listener, $0, length) }
     }
-    try #require(bound == 0 && listen(listener, 8) == 0)
+    try #require(bound == 0 && listen(listener, 128) == 0)
     chmod(path, 0o777)
   }
 
@@ -122,6 +123,48 @@ struct MonitorTests {
     kill(monitor.pid, SIGTERM)
     #expect(Harness.finish(monitor, seconds: 2) == .exited(0))
     #expect(ContinuousClock.now - end < .milliseconds(300))
+  }
+
+  /// Checks may be an hour apart: hysteresis counts samples, and the API believes a flag for half a minute.
+  @Test func readsTheTemperatureHoweverRareChecksAre() throws {
+    let sandbox = try Sandbox()
+    let sysfs = FakeSysfs()
+    chmod(sysfs.root, 0o755)
+    try sysfs.write("class/thermal/thermal_zone0/type", "cpu-thermal\n")
+    try sysfs.write("class/thermal/thermal_zone0/temp", "50000\n")
+    sandbox.environment["HIVESUP_SYSFS_ROOT"] = sysfs.root
+    sandbox.environment["HIVESUP_SOCKET"] = sandbox.root + "/control.sock"
+    sandbox.environment["HIVE_MONITOR_INTERVAL"] = "3600"
+    sandbox.environment["HIVE_PG_PIN"] = "off"
+    try FileSystem.makeDirectories(sandbox.run, mode: 0o755)
+    let control = ControlSocket(path: sandbox.root + "/control.sock")
+    try control.open()
+    let monitor = try sandbox.start("monitor")
+    func reaches(_ state: String) throws -> Bool {
+      for _ in 0..<40 {
+        guard let report = control.next() else { continue }
+        if report.path == "/v1/thermal" {
+          let document = try ThermalDocument(json: report.body)
+          #expect(document.intervalSeconds == 2)
+          if document.state == state { return true }
+        } else {
+          #expect(report.body["interval_seconds"]?.double == 3600)
+        }
+      }
+      return false
+    }
+    #expect(try reaches("normal"))
+    try sysfs.write("class/thermal/thermal_zone0/temp", "95000\n")
+    #expect(try reaches("critical"), "\(monitor.output())")
+    let flag = Path.join(sandbox.run, "thermal")
+    #expect(try FileSystem.readText(flag) == "critical\n")
+    // Written anew, not once.
+    unlink(flag)
+    #expect(Harness.eventually { (try? FileSystem.exists(flag)) ?? false })
+    try sysfs.write("class/thermal/thermal_zone0/temp", "60000\n")
+    #expect(try reaches("warning"))
+    kill(monitor.pid, SIGTERM)
+    #expect(Harness.finish(monitor, seconds: 5) == .exited(0))
   }
 
   @Test func tellsTheSupervisorHowItIs() throws {

@@ -4,11 +4,11 @@ import Synchronization
 
 /// How many requests the API takes at once while the machine is too hot.
 ///
-/// `hive-postgres monitor` writes the thermal state into a file of the run directory, anew with every look, and removes it when the machine
+/// `hive-postgres monitor` writes the thermal state into a file of the run directory, anew every two seconds, and removes it when the machine
 /// has cooled down. It is looked at when a request comes, at most once a second: nothing wakes up for it. A file that nobody has
 /// written for a while is a dead monitor's, and brakes nothing.
 final class HeatAdmission: Sendable {
-  /// How old the file may be, in seconds.
+  /// How old the file may be, in seconds: many of the monitor's looks, which do not wait for its checks.
   static let freshSeconds: Int = 30
   private static let lookEvery = Duration.seconds(1)
 
