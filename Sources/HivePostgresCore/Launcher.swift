@@ -109,7 +109,7 @@ public struct Launcher {
   }
 
   /// A server that was built with sd_notify says READY to whoever started it. hivesupd names its own socket, an abstract one, to
-  /// programs with `ready=notify` only; a path that comes through it is the container engine's, and not the server's to talk to.
+  /// programs with `ready=postgres` or `ready=notify`; a path that comes through it is the container engine's, and not the server's to talk to.
   static func notifySocket(
     _ inherited: [String: String], features: PostgresInstallation.Features, hasSupervisor: Bool
   ) -> String? {

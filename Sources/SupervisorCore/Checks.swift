@@ -4,7 +4,8 @@
 // Type=notify). While it starts, probes follow each other quickly: after 10 ms, then twice as long each time up to 250 ms (a command: 100 ms
 // up to 1 s), and never slower than the interval. From RUNNING on, the check goes on at its interval, so that health stays true: `failures` failures in a row make the
 // program unready, one success makes it ready again. Being unready is not being restarted; that is what liveness is for. With `notify` there
-// is nothing to ask: the program is ready from READY=1 until RELOADING=1 or STOPPING=1.
+// is nothing to ask: the program is ready from READY=1 until RELOADING=1 or STOPPING=1. A PostgreSQL that was built with sd_notify says
+// when it has come up (after a crash of a backend, too) and when it goes down; it is asked at once then, and its answer counts as always.
 //
 // Liveness: from RUNNING on. `failures` failures in a row restart the program by its stop plan; it counts as a crash. The first probe comes
 // at once where readiness is declared, else after one interval. `notify` is the watchdog: WATCHDOG=1 is due within each interval.
@@ -48,6 +49,7 @@ extension Supervisor {
     disarm(.liveness, i)
     let isOutstanding = records[i].ready.isOutstanding || records[i].liveness.isOutstanding
     records[i].ready.isOutstanding = false
+    records[i].ready.isPrompted = false
     records[i].liveness.isOutstanding = false
     records[i].isReady = false
     if isOutstanding { actions.append(.cancelProbes(records[i].runID)) }
@@ -102,6 +104,8 @@ extension Supervisor {
         pause = min(pause, min(cap, max(Self.least, records[i].ready.pause)))
         records[i].ready.pause = pause + pause
       }
+      if records[i].ready.isPrompted { pause = Self.least }
+      records[i].ready.isPrompted = false
       arm(.ready, i, after: pause)
       takeReadiness(i, check, result)
     case .liveness:
@@ -178,8 +182,8 @@ extension Supervisor {
     switch notification {
     case .status(let text): records[i].statusText = bounded(text)
     case .ready:
-      guard tellsReadiness else { return }
       records[i].isDraining = false
+      guard tellsReadiness else { return promptReadiness(i) }
       records[i].ready.status = .passing
       records[i].ready.observedAt = now
       records[i].ready.detail = ""
@@ -202,6 +206,7 @@ extension Supervisor {
         records[i].ready.detail = "it is stopping"
       }
       if records[i].state == .running { becomeUnready(i, "it is stopping") }
+      promptReadiness(i)
     case .watchdog:
       guard records[i].state == .running, let check = records[i].spec.liveness, case .notify = check.probe else {
         return
@@ -216,6 +221,16 @@ extension Supervisor {
       last.failures = 1
       takeLiveness(
         i, last, ProbeResult(passed: false, latency: .zero, detail: "it asked to be restarted (WATCHDOG=trigger)"))
+    }
+  }
+
+  /// A server has told that it has come up or goes down: it is asked now, not at the next interval. The answer decides.
+  private mutating func promptReadiness(_ i: Int) {
+    guard case .postgres = records[i].spec.readiness?.probe, records[i].timers[.ready] != nil else { return }
+    if records[i].ready.isOutstanding {
+      records[i].ready.isPrompted = true
+    } else {
+      sendProbe(i, .ready)
     }
   }
 

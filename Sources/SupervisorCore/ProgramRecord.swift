@@ -60,6 +60,8 @@ struct CheckState: Equatable, Sendable {
   var failures = 0
   /// The next pause while it is not ready yet.
   var pause: Interval = .zero
+  /// The program has told of a change since the outstanding probe was sent: another one follows at once.
+  var isPrompted = false
   var latency: Interval?
   var observedAt: Moment?
   var detail = ""

@@ -161,7 +161,10 @@ extension Daemon {
   private func addNotification(of spec: ProgramSpec, to request: inout SpawnRequest) {
     guard let notifySocket else { return }
     let liveness = spec.liveness
-    guard spec.readiness?.probe == .notify || liveness?.probe == .notify else { return }
+    // A PostgreSQL that was built with sd_notify tells when to look; without, it passes this over.
+    var isPostgres = false
+    if case .postgres = spec.readiness?.probe { isPostgres = true }
+    guard isPostgres || spec.readiness?.probe == .notify || liveness?.probe == .notify else { return }
     request.environment.append(EnvironmentEntry("NOTIFY_SOCKET", notifySocket.address))
     guard let liveness, liveness.probe == .notify else { return }
     // sd_watchdog_enabled(3): the program should say WATCHDOG=1 at half of this; it is due within each interval of the check.

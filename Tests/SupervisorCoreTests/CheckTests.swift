@@ -51,6 +51,53 @@ struct CheckTests {
     #expect(probes(world, .ready).map { ($0 - start).inMilliseconds } == [0, 10, 30, 70, 150, 5150, 10_150])
   }
 
+  /// sd_notify from a PostgreSQL with `ready=postgres`: the moment to look, and no answer by itself.
+  @Test func aPostgresThatTellsIsAskedAtOnceAndItsAnswerCounts() throws {
+    let check = CheckSpec(
+      probe: .postgres(PostgresProbe(socketDirectory: "/run/x")), interval: .seconds(60), timeout: .seconds(1),
+      failures: 1)
+    let world = World(configuration([program("x") { $0.readiness = check }])) { _, _ in
+      Behaviour(readyAfter: .milliseconds(900), unreadyAfter: .seconds(10), probeLatency: .milliseconds(5))
+    }
+    let start = world.instant
+    func tell(_ notification: Notification, at time: Interval) throws {
+      world.run((start + time) - world.instant)
+      world.send(.notification(try #require(world.run(of: "x")).id, notification))
+    }
+    func times() -> [Int] { probes(world, .ready).map { Int(($0 - start).inMilliseconds) } }
+    world.send(.boot)
+    // Too early: asked, and the answer is no.
+    try tell(.ready, at: .milliseconds(700))
+    #expect(world.state("x") == .starting && times().last == 700)
+    try tell(.ready, at: .milliseconds(905))
+    #expect(times().last == 905)
+    world.run(.milliseconds(5))
+    #expect(world.state("x") == .running)
+    // A stopping server is unready when it says so, and asked.
+    try tell(.stopping, at: .seconds(12))
+    #expect(times().last == 12_000)
+    world.run(.milliseconds(5))
+    #expect(world.core.health(at: world.now).status == .unhealthy)
+    let count = times().count
+    try tell(.ready, at: .seconds(15))
+    // While the answer is outstanding, it is asked once more, right after it.
+    try tell(.ready, at: .milliseconds(15_002))
+    try tell(.ready, at: .milliseconds(15_003))
+    world.run(.seconds(1))
+    #expect(Array(times()[count...]) == [15_000, 15_015])
+    #expect(world.core.health(at: world.now).status == .unhealthy, "the server lets nobody in, whatever it says")
+  }
+
+  @Test func whatIsNoPostgresIsAskedAtItsInterval() throws {
+    let world = World(configuration([program("x") { $0.readiness = probed }])) { _, _ in Behaviour(probeLatency: .zero)
+    }
+    world.send(.boot)
+    world.run(.seconds(1))
+    let count = probes(world, .ready).count
+    world.send(.notification(try #require(world.run(of: "x")).id, .ready))
+    #expect(probes(world, .ready).count == count)
+  }
+
   @Test func aMissedReadyDeadlineIsAFailedStart() {
     let world = World(
       configuration([
