@@ -1,5 +1,6 @@
 """Who starts when: priorities, readiness, dependencies, retries; and what a start that cannot work ends with."""
 
+import datetime
 import os
 import signal
 import time
@@ -134,6 +135,35 @@ def test_retries_back_off_and_end_in_fatal(make, mode, directory):
         daemon.wait_state("main", "FATAL")
         assert time.monotonic() - begun >= 0.6
         assert box.all() == ["try"] * 4
+
+
+def test_a_program_that_ends_as_expected_is_started_again_and_has_not_failed(make, mode, directory):
+    """A worker that does its share and ends: supervisord starts it again every time its loop comes around, without end."""
+    daemon = make(mode=mode)
+    box = daemon.mailbox()
+    daemon.write(program("main", announce(directory, "share", "exit 0"), startsecs=0, autorestart=True))
+    with daemon:
+        with daemon.events() as events:
+            started = []
+            events.wait(lambda e: e.get("to") == "STARTING" and (started.append(e) or len(started) == 5), "five starts")
+            states = {e["to"] for e in events.seen if e.get("program") == "main" and e.get("to")}
+            causes = [e["cause"] for e in started]
+        times = [datetime.datetime.fromisoformat(e["timestamp"].replace("Z", "+00:00")) for e in started]
+        assert all((b - a).total_seconds() > 0.99 for a, b in zip(times, times[1:])), times  # it does not spin
+        assert box.all()[:4] == ["share"] * 4
+        assert states == {"STARTING", "RUNNING", "EXITED"}, states
+        assert set(causes[1:]) == {"exit status 0; expected"}, causes
+        assert not any("could not be started" in reason for reason in daemon.control.health()["reasons"])
+
+
+def test_restarts_after_crashes_are_counted_as_such(make, mode, directory):
+    daemon = make(mode=mode)
+    daemon.write(program("main", script(directory, "crash", "exit 1"), startsecs=0, backoff="initial:0.01, factor:1, max:0.01, jitter:0"))
+    with daemon:
+        with daemon.events() as events:
+            again = events.wait(lambda e: e.get("program") == "main" and e.get("to") == "STARTING" and e.get("from") == "BACKOFF", "a restart")
+            assert again["cause"] == "restart after 2 crashes in a row", again
+            events.wait(lambda e: e.get("cause") == "restart after 3 crashes in a row", "the next one")
 
 
 def test_a_program_that_is_not_ready_in_time_is_tried_again(make, mode, directory):
