@@ -84,8 +84,13 @@ final class Housekeeping {
     polled = clock.now
   }
 
-  /// The server's settings, as a check had them.
-  func learn(_ values: [String: String]) { thermal.learn(values, at: clock.now) }
+  /// The server's settings, as a check had them; `origins` tells where those come from that stand above the brakes.
+  func learn(_ values: [String: String], origins: ([String]) -> [String: SettingOrigin]) {
+    let deviations = thermal.learn(values, at: clock.now)
+    guard !deviations.isEmpty else { return }
+    let found = origins(deviations.map(\.name))
+    thermal.explain(deviations, found, console)
+  }
 
   /// At the end: nobody would take back what was done against the heat.
   func release() {

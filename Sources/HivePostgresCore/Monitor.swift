@@ -66,7 +66,7 @@ public struct Monitor {
       house.look(server)
       let standstill = server.flatMap { look($0, &frozen) }
       guard var finding = check(&session, house) else { break }
-      house.learn(session.settings)
+      house.learn(session.settings) { Monitor.origins($0, session.connection, timeout) }
       if let standstill {
         finding.passed = finding.passed && !standstill.isFailure
         finding.detail = "\(standstill.detail); \(finding.detail)"
@@ -74,6 +74,7 @@ public struct Monitor {
       if let refusal = house.pinner.document()?.refused.first {
         finding.detail += ", degraded: \(refusal.processes) processes are not on their cores: \(refusal.message)"
       }
+      if let shortcoming = house.thermal.shortcoming { finding.detail += ", degraded: \(shortcoming)" }
       if last.map({ $0.passed != finding.passed }) ?? true {
         console.info(
           finding.passed ? "the database is well: \(finding.detail)" : "the database is not well: \(finding.detail)")
@@ -152,7 +153,7 @@ public struct Monitor {
   private struct Session {
     var connection: SQLConnection?
     var opened = ContinuousClock.now
-    /// The settings that the heat's brakes need to know, as the last answer had them.
+    /// The settings that the heat's brakes need to know; empty when the last check had no answer.
     var settings: [String: String] = [:]
     /// PID 1 has taken a document on the heat.
     var isHeatReported = false
@@ -169,6 +170,7 @@ public struct Monitor {
       Finding(passed: passed, detail: detail, latencyMilliseconds: (ContinuousClock.now - start) / .milliseconds(1))
     }
     if start - session.opened >= Monitor.connectionAge { session.connection = nil }
+    session.settings = [:]
     // A lost connection is no news: a new one tells how the database is now. Hence the second attempt.
     let attempts = session.connection == nil ? 1 : 2
     for attempt in 1...attempts {
@@ -201,6 +203,23 @@ public struct Monitor {
       }
     }
     return finding(false, "no connection")
+  }
+
+  /// Where settings come from; empty when nobody answers. Files are named to members of pg_read_all_settings, as this role is.
+  private static func origins(
+    _ names: [String], _ connection: SQLConnection?, _ timeout: Duration
+  ) -> [String: SettingOrigin] {
+    let rows = try? connection?.query(
+      """
+      SELECT name, source, sourcefile FROM pg_catalog.pg_settings
+      WHERE name = ANY (pg_catalog.string_to_array($1, ','))
+      """, [names.joined(separator: ",")], within: timeout)
+    var origins: [String: SettingOrigin] = [:]
+    for row in rows ?? [] where row.count == 3 {
+      guard let name = row[0], let source = row[1] else { continue }
+      origins[name] = SettingOrigin(source: source, file: row[2])
+    }
+    return origins
   }
 
   /// A server that is away may be so for want of space: then that is the reason to act on. Empty: there is enough.

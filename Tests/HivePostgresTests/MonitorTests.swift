@@ -167,6 +167,48 @@ struct MonitorTests {
     #expect(Harness.finish(monitor, seconds: 5) == .exited(0))
   }
 
+  /// ALTER SYSTEM stands above the brakes' file: that is said, with the way out, and makes nobody ill.
+  @Test func aSettingThatDoesNotFollowTheHeatIsNamed() throws {
+    let sandbox = try Sandbox()
+    let sysfs = FakeSysfs()
+    chmod(sysfs.root, 0o755)
+    try sysfs.write("class/thermal/thermal_zone0/type", "cpu-thermal\n")
+    try sysfs.write("class/thermal/thermal_zone0/temp", "95000\n")
+    sandbox.environment["HIVESUP_SYSFS_ROOT"] = sysfs.root
+    sandbox.environment["HIVESUP_SOCKET"] = sandbox.root + "/control.sock"
+    sandbox.environment["HIVE_MONITOR_INTERVAL"] = "1"
+    sandbox.environment["HIVE_PG_PIN"] = "off"
+    _ = try sandbox.serve()
+    #expect(try sandbox.hive("migrate").ending == .exited(0))
+    _ = try sandbox.sql("ALTER SYSTEM SET max_parallel_workers = 6")
+    _ = try sandbox.sql("ALTER SYSTEM SET autovacuum_vacuum_cost_delay = '60ms'")
+    _ = try sandbox.sql("SELECT pg_reload_conf()")
+    let control = ControlSocket(path: sandbox.root + "/control.sock")
+    try control.open()
+    let monitor = try sandbox.start("monitor")
+    func reports(_ accepts: (String) -> Bool) -> Bool {
+      for _ in 0..<60 {
+        guard let report = control.next() else { continue }
+        guard let passed = report.body["passed"], let detail = report.body["detail"]?.string else { continue }
+        if passed == .bool(true), accepts(detail) { return true }
+      }
+      return false
+    }
+    #expect(reports { $0.contains("degraded") && $0.contains("max_parallel_workers is 6, not 0: set by ALTER SYSTEM") })
+    #expect(try sandbox.sql("SHOW max_parallel_workers_per_gather") == "0")
+    // Its pace is learned in the heat, and stays what it is: slower than the brakes'.
+    #expect(try Harness.eventually { try sandbox.sql("SHOW autovacuum_vacuum_cost_limit") == "50" })
+    #expect(try sandbox.sql("SHOW autovacuum_vacuum_cost_delay") == "60ms")
+    _ = try sandbox.sql("ALTER SYSTEM RESET max_parallel_workers")
+    _ = try sandbox.sql("SELECT pg_reload_conf()")
+    #expect(reports { !$0.contains("degraded") })
+    #expect(try sandbox.sql("SHOW max_parallel_workers") == "0")
+    kill(monitor.pid, SIGTERM)
+    #expect(Harness.finish(monitor, seconds: 5) == .exited(0))
+    let said = monitor.output().split(separator: "\n").filter { $0.contains("does not brake") }
+    #expect(said.count == 1 && said.first?.contains("ALTER SYSTEM RESET max_parallel_workers") == true, "\(said)")
+  }
+
   @Test func tellsTheSupervisorHowItIs() throws {
     let sandbox = try Sandbox()
     let path = sandbox.root + "/notify"

@@ -58,7 +58,7 @@ private let start = ContinuousClock.now
       runDirectory: sysfs.root)
     func look(_ second: Int, _ values: [String]) throws -> String {
       _ = control.look(at: start + .seconds(second), postmaster: nil, console: console)
-      control.learn(
+      _ = control.learn(
         Dictionary(uniqueKeysWithValues: zip(VacuumPace.names, values)), at: start + .seconds(second))
       return try FileSystem.readText(Path.join(sysfs.root, "conf.d/90-hivesup-thermal.conf")) ?? ""
     }
@@ -85,7 +85,7 @@ private let start = ContinuousClock.now
     func look(_ celsius: Int, _ workers: Int) throws {
       try sysfs.write("sys/class/thermal/thermal_zone0/temp", "\(celsius)000")
       _ = control.look(at: start + .seconds(second), postmaster: nil, console: console)
-      control.learn(
+      _ = control.learn(
         ["max_parallel_workers": "\(workers)", "max_parallel_workers_per_gather": "2"], at: start + .seconds(second))
       second += 2
     }
@@ -100,6 +100,71 @@ private let start = ContinuousClock.now
     // A person has changed it meanwhile.
     for _ in 0..<5 { try look(60, 6) }
     #expect(control.brakes.parallelWorkers == 6)
+  }
+
+  static let origins: [(source: String, file: String?, text: String, remedy: String)] = [
+    ("configuration file", "/v/pgdata/postgresql.auto.conf", "ALTER SYSTEM", "ALTER SYSTEM RESET max_parallel_workers"),
+    ("configuration file", "/v/other.conf", "/v/other.conf", "pg_file_settings"),
+    ("command line", nil, "command line", "postgresql.conf"), ("default", nil, "not read", "log"),
+    ("database", nil, "database", "ALTER DATABASE"), ("user", nil, "user", "ALTER ROLE hive_monitor RESET"),
+    ("database user", nil, "role in the database", "IN DATABASE"), ("override", nil, "override", "pg_settings"),
+  ]
+
+  @Test(arguments: origins)
+  func whatStandsAboveTheBrakesIsSaidOnceWithTheRemedy(
+    _ origin: (source: String, file: String?, text: String, remedy: String)
+  ) throws {
+    let sysfs = FakeSysfs()
+    let said = Said()
+    let console = Console { said.lines.append($0) }
+    try sysfs.write("sys/class/thermal/thermal_zone0/type", "cpu-thermal")
+    try sysfs.write("sys/class/thermal/thermal_zone0/temp", "90000")
+    var control = ThermalControl(
+      root: Path.join(sysfs.root, "sys"), thresholds: ThermalThresholds(), serverFiles: sysfs.root,
+      runDirectory: sysfs.root)
+    for second in 0..<20 {
+      _ = control.look(at: start + .seconds(second), postmaster: nil, console: console)
+      let found = control.learn(["max_parallel_workers": "6"], at: start + .seconds(second))
+      if !found.isEmpty {
+        control.explain(
+          found, ["max_parallel_workers": SettingOrigin(source: origin.source, file: origin.file)], console)
+      }
+      // A check without an answer changes nothing.
+      #expect(control.learn([:], at: start + .seconds(second)).isEmpty)
+    }
+    let warnings = said.lines.filter { $0.contains("does not brake") }
+    #expect(warnings.count == 1, "\(said.lines)")
+    #expect(warnings.first?.contains("max_parallel_workers is 6, not 0") == true)
+    #expect(warnings.first?.contains(origin.text) == true && warnings.first?.contains(origin.remedy) == true)
+    let remarks = control.document(interval: .seconds(2)).remarks
+    #expect(remarks.count == 1 && remarks.first?.contains(origin.text) == true)
+    #expect(control.shortcoming?.contains("max_parallel_workers is 6") == true)
+    // Put right.
+    #expect(control.learn(["max_parallel_workers": "0"], at: start + .seconds(21)).isEmpty)
+    #expect(control.shortcoming == nil && control.document(interval: .seconds(2)).remarks == [])
+  }
+
+  @Test func aGentlerServerFollowsTheBrakes() {
+    let brakes = ThermalBrakes()
+    var values = Dictionary(uniqueKeysWithValues: brakes.settings(.critical).map { ($0.name, $0.value) })
+    func names() -> [String] { BrakeDeviation.find(brakes.settings(.critical), values).map(\.name) }
+    #expect(names() == [])
+    values["autovacuum_vacuum_cost_delay"] = "60ms"
+    values["autovacuum_vacuum_cost_limit"] = "10"
+    #expect(names() == [])
+    values["autovacuum_vacuum_cost_delay"] = "19999us"
+    values["autovacuum_vacuum_cost_limit"] = "51"
+    values["max_parallel_maintenance_workers"] = "1"
+    #expect(
+      names() == [
+        "max_parallel_maintenance_workers", "autovacuum_vacuum_cost_delay", "autovacuum_vacuum_cost_limit",
+      ])
+    // Those of all vacuums.
+    values = ["autovacuum_vacuum_cost_delay": "-1", "autovacuum_vacuum_cost_limit": "-1", "vacuum_cost_delay": "100ms"]
+    values["vacuum_cost_limit"] = "40"
+    #expect(names() == [])
+    values["vacuum_cost_limit"] = "200"
+    #expect(names() == ["autovacuum_vacuum_cost_limit"])
   }
 
   @Test func theFileFollowsTheStateAndOnlyOurBrakesAreTakenOff() throws {
@@ -120,7 +185,10 @@ private let start = ContinuousClock.now
     #expect(try text().contains("max_parallel_workers = 0\n"))
     #expect(try FileSystem.readText(Path.join(sysfs.root, "thermal")) == "critical\n")
     #expect(hot.document(interval: .seconds(2)).brakes.contains("max_parallel_workers = 0"))
-    hot.learn(["max_parallel_workers": "6"], at: start + .seconds(2))
+    // A session has not read it yet.
+    #expect(hot.learn(["max_parallel_workers": "6"], at: start + .seconds(2)).isEmpty)
+    #expect(hot.document(interval: .seconds(2)).remarks == [] && hot.shortcoming == nil)
+    #expect(hot.learn(["max_parallel_workers": "6"], at: start + .seconds(4)).map(\.name) == ["max_parallel_workers"])
     #expect(hot.document(interval: .seconds(2)).remarks.first?.contains("max_parallel_workers is 6, not 0") == true)
     // It died in the heat; the next one finds the machine cool.
     try sysfs.write("sys/class/thermal/thermal_zone0/temp", "50000")

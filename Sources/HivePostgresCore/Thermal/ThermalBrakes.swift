@@ -131,11 +131,4 @@ public struct ThermalBrakes: Equatable, Sendable {
     let micros = Int((min(max(milliseconds, 0), 100) * 1000).rounded())
     return micros % 1000 == 0 ? "\(micros / 1000)ms" : "\(micros)us"
   }
-
-  /// Whether two values of one setting are the same, however they are written.
-  static func isSame(_ left: String, _ right: String) -> Bool {
-    if left == right { return true }
-    guard let one = milliseconds(left), let other = milliseconds(right) else { return false }
-    return abs(one - other) < 0.0005
-  }
 }

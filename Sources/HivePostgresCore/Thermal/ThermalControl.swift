@@ -26,11 +26,14 @@ struct ThermalControl {
 
   /// The server that was told to read it.
   private var told: ProcessIdentity?
-  /// Settings that do not follow the brakes.
+  /// Settings that do not follow the brakes, and why.
+  private var deviations: [BrakeDeviation] = []
   private var remarks: [String] = []
   /// Sensors that do not answer.
   private var sensorRemark: String?
   private var said: Set<String> = []
+  /// Settings of which the log has said that they do not follow.
+  private var warned: Set<String> = []
   private let directory: String
   private let flag: String
 
@@ -103,12 +106,18 @@ struct ThermalControl {
     do throws(Failure) {
       try FileSystem.makeDirectories(directory, mode: 0o700)
       try FileSystem.writeAtomically(path, text.utf8, mode: 0o600)
+      // A monitor that is root writes for a server that is not.
+      if geteuid() == 0, let server = try FileSystem.status(directory) {
+        try FileSystem.changeOwner(path, to: server.owner, group: server.group)
+      }
     } catch {
       // Tried again at the next look.
       say(console, "the brakes stay as they are: \(error.message)")
       return
     }
     written = Written(state: state, lines: lines, at: now)
+    deviations = []
+    remarks = []
     if let postmaster, ProcessTable.isAlive(postmaster) {
       guard kill(postmaster.pid, SIGHUP) == 0 else {
         say(console, "cannot reload the server: \(Failure.describe(errno))")
@@ -123,27 +132,46 @@ struct ThermalControl {
     if said.insert(warning).inserted { console.warning(warning) }
   }
 
-  /// The server's settings as a session sees them, by `ThermalBrakes.learned`: what they are without brakes, or which
-  /// brakes something else overrides.
-  mutating func learn(_ values: [String: String], at now: ContinuousClock.Instant) {
-    remarks = []
-    guard let written else { return }
-    if written.isSettled(now) {
-      // Also in the heat, as far as nothing of ours stands above: a monitor that came into it has seen the server only so.
-      let isPaceOurs = written.lines.contains { $0.hasPrefix(VacuumPace.names[0]) }
-      if !isPaceOurs, let pace = VacuumPace(values) { brakes.vacuum = pace }
-      if written.state == .normal, let workers = values["max_parallel_workers"].flatMap({ Int($0) }),
-        let gather = values["max_parallel_workers_per_gather"].flatMap({ Int($0) })
-      {
-        brakes.parallelWorkers = workers
-        brakes.parallelWorkersPerGather = gather
-      }
+  /// Takes the server's settings as a session sees them, by `ThermalBrakes.learned`; none when there was no answer. Returns the
+  /// settings that something else stands above, when they are others than before: `explain` wants to know about them.
+  mutating func learn(_ values: [String: String], at now: ContinuousClock.Instant) -> [BrakeDeviation] {
+    guard let written, written.isSettled(now), !values.isEmpty else { return [] }
+    // Also in the heat, as far as nothing of ours stands above: a monitor that came into it has seen the server only so.
+    let isPaceOurs = written.lines.contains { $0.hasPrefix(VacuumPace.names[0]) }
+    if !isPaceOurs, let pace = VacuumPace(values) { brakes.vacuum = pace }
+    if written.state == .normal, let workers = values["max_parallel_workers"].flatMap({ Int($0) }),
+      let gather = values["max_parallel_workers_per_gather"].flatMap({ Int($0) })
+    {
+      brakes.parallelWorkers = workers
+      brakes.parallelWorkersPerGather = gather
     }
-    for (name, wanted) in brakes.settings(written.state) {
-      guard let value = values[name], !ThermalBrakes.isSame(value, wanted) else { continue }
-      remarks.append(
-        "\(name) is \(value), not \(wanted): set on the command line or by ALTER SYSTEM, which stand above")
+    // What is learned just now is braked at the next look.
+    let braked = brakes.settings(written.state).filter { setting in
+      written.lines.contains("\(setting.name) = \(setting.value)")
     }
+    let found = BrakeDeviation.find(braked, values)
+    guard found != deviations else { return [] }
+    deviations = found
+    remarks = found.map { $0.text(nil) }
+    return found
+  }
+
+  /// Says why settings do not follow the brakes: each once in the log, with what would help.
+  mutating func explain(_ found: [BrakeDeviation], _ origins: [String: SettingOrigin], _ console: Console) {
+    remarks = found.map { $0.text(origins[$0.name]) }
+    for deviation in found where warned.insert(deviation.name).inserted {
+      let remedy = origins[deviation.name]?.remedy(deviation.name) ?? "look at pg_settings and pg_file_settings"
+      console.warning(
+        "the heat does not brake the server: \(deviation.text(origins[deviation.name])); to let the brakes hold, \(remedy)"
+      )
+    }
+  }
+
+  /// For the check's detail: the settings that do not follow the brakes. nil: all do.
+  var shortcoming: String? {
+    guard let first = remarks.first else { return nil }
+    let more = remarks.count > 1 ? " (and \(remarks.count - 1) more)" : ""
+    return "the heat does not brake the server: \(first)\(more)"
   }
 
   /// PID 1 takes no more of one remark.
