@@ -185,6 +185,26 @@ enum Machines {
     }
   }
 
+  /// In .env as in the shell: whatever the programs read of cores and heat, both compose files hand on, and the page of variables has.
+  @Test(arguments: ["genie", "agent"]) func theComposeFilesHandEveryVariableOn(_ role: String) throws {
+    let compose = try #require(try FileSystem.readText(Path.join(Sandbox.etc(role), "compose.yaml")))
+    let root = Path.parent(Path.parent(Sandbox.etc(role)))
+    let page = try #require(try FileSystem.readText(Path.join(root, "docs/environment.md")))
+    let names =
+      PinGroup.allCases.map(\.variable) + [
+        PinSettings.variable, PinSettings.variable + "_SMT", "THERMAL_THRESHOLD_WARNING", "THERMAL_THRESHOLD_CRITICAL",
+        "THERMAL_HYSTERESIS_WARNING", "THERMAL_HYSTERESIS_CRITICAL", "HIVE_HOT_REQUESTS",
+      ]
+    for name in names {
+      #expect(compose.contains("\n      \(name): ${\(name):-}\n"), "\(name)")
+      #expect(page.contains("`\(name)`"), "\(name)")
+    }
+    // As it is then when nothing is set: every one of them empty.
+    let empty = Dictionary(uniqueKeysWithValues: names.map { ($0, "") })
+    #expect(try PinSettings(environment: empty) == PinSettings())
+    #expect(try ThermalThresholds(environment: empty) == ThermalThresholds())
+  }
+
   /// docs/cpu-classes.md says what the code does: every group has a row, with what both profiles ask for.
   @Test func theDocumentedTableIsThePlans() throws {
     let root = Path.parent(Path.parent(Sandbox.etc("genie")))
