@@ -22,13 +22,16 @@ public struct StatusDocument: Equatable, Sendable {
   public var uptimeSeconds: Double
   /// The configuration's path.
   public var configuration: String
+  /// Where the daemon itself runs; nil: an older daemon did not tell.
+  public var pinning: PinningDocument?
   /// The programs in the order of the configuration.
   public var programs: [ProgramDocument]
 
   /// A status.
   public init(
     container: String, identifier: String, version: String, pid: Int, state: String, health: String, reasons: [String],
-    timestamp: Timestamp, uptimeSeconds: Double, configuration: String, programs: [ProgramDocument]
+    timestamp: Timestamp, uptimeSeconds: Double, configuration: String, pinning: PinningDocument? = nil,
+    programs: [ProgramDocument]
   ) {
     self.container = container
     self.identifier = identifier
@@ -40,6 +43,7 @@ public struct StatusDocument: Equatable, Sendable {
     self.timestamp = timestamp
     self.uptimeSeconds = uptimeSeconds
     self.configuration = configuration
+    self.pinning = pinning
     self.programs = programs
   }
 
@@ -56,6 +60,8 @@ public struct StatusDocument: Equatable, Sendable {
     writer.member("timestamp", timestamp)
     writer.member("uptime_seconds", uptimeSeconds, decimals: 3)
     writer.member("configuration", configuration)
+    writer.key("pinning")
+    if let pinning { pinning.write(to: &writer) } else { writer.null() }
     writer.key("programs")
     writer.beginArray()
     for program in programs { program.write(to: &writer) }
@@ -73,7 +79,8 @@ public struct StatusDocument: Equatable, Sendable {
       version: json["version"]?.string ?? "", pid: pid, state: json["state"]?.string ?? "",
       health: json["health"]?.string ?? "", reasons: json["reasons"]?.array?.compactMap(\.string) ?? [],
       timestamp: timestamp, uptimeSeconds: json["uptime_seconds"]?.double ?? 0,
-      configuration: json["configuration"]?.string ?? "", programs: programs.compactMap(ProgramDocument.init(json:)))
+      configuration: json["configuration"]?.string ?? "", pinning: PinningDocument(json: json["pinning"]),
+      programs: programs.compactMap(ProgramDocument.init(json:)))
   }
 
   /// The status as an answer.

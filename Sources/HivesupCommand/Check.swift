@@ -74,6 +74,7 @@ enum CheckDocumentWriter {
     writer.member("control_socket", spec.controlSocket)
     writer.member("shutdown_timeout_seconds", spec.shutdownTimeout?.inSeconds, decimals: 3)
     writer.member("start_timeout_seconds", spec.startTimeout?.inSeconds, decimals: 3)
+    writer.member("cpus", spec.cpus.text)
     writer.member("listeners", spec.listeners.map(\.name))
     writer.key("tiers")
     writer.beginArray()

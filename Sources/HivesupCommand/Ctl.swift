@@ -53,7 +53,7 @@ struct Status: ParsableCommand {
       for name in unknown { Output.error(ProgramNames.unknown(name)) }
     } else {
       let style = Style.current()
-      let remarks = shown.flatMap(PinningText.statusRemarks)
+      let remarks = (names.isEmpty ? PinningText.statusRemarks(status) : []) + shown.flatMap(PinningText.statusRemarks)
       var lines =
         style.isTerminal
         ? StatusText.table(shown, now: status.timestamp, localTime: StatusText.localTime).lines(style)

@@ -6,7 +6,10 @@ enum PinningText {
   /// What is not as it was asked for, a line each.
   static func remarks(_ program: ProgramDocument) -> [String] {
     guard let pinning = program.pinning else { return [] }
-    let name = harmless(program.namespec)
+    return remarks(harmless(program.namespec), pinning)
+  }
+
+  private static func remarks(_ name: String, _ pinning: PinningDocument) -> [String] {
     var remarks: [String] = []
     if !pinning.explanation.isEmpty {
       remarks.append("\(name): on CPU \(harmless(pinning.cpus ?? "-")): \(harmless(pinning.explanation))")
@@ -21,10 +24,17 @@ enum PinningText {
 
   /// What of it a status tells: nothing of programs that do not run, and nothing of classes where all cores are alike.
   static func statusRemarks(_ program: ProgramDocument) -> [String] {
-    guard program.pid != nil, let pinning = program.pinning else { return [] }
-    var shown = program
-    if !pinning.isFallback { shown.pinning?.explanation = "" }
-    return remarks(shown)
+    guard program.pid != nil else { return [] }
+    return statusRemarks(harmless(program.namespec), program.pinning)
+  }
+
+  /// The same of the daemon itself.
+  static func statusRemarks(_ status: StatusDocument) -> [String] { statusRemarks("hivesupd", status.pinning) }
+
+  private static func statusRemarks(_ name: String, _ pinning: PinningDocument?) -> [String] {
+    guard var pinning else { return [] }
+    if !pinning.isFallback { pinning.explanation = "" }
+    return remarks(name, pinning)
   }
 
   /// The same in a few words, for a table: `refused: nice, sched_policy`, `on CPU 1 instead of performance`; empty when all is as it was

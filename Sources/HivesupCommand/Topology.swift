@@ -85,13 +85,25 @@ struct TopologyCommand: ParsableCommand {
 
   /// The programs of a status document; nil when it is none.
   static func programs(_ status: JSONValue) -> [PlacedProgram]? {
-    status["programs"]?.array?.compactMap { json in
-      guard let program = ProgramDocument(json: json) else { return nil }
-      let pinning = json["pinning"]
-      return PlacedProgram(
-        name: harmless(program.namespec), pid: program.pid, requested: pinning?["requested"]?.string.map(harmless),
-        cpus: pinning?["cpus"]?.string.flatMap { try? CPUSet(list: $0) },
-        explanation: harmless(pinning?["explanation"]?.string ?? ""))
-    }
+    guard let programs = status["programs"]?.array else { return nil }
+    return own(status)
+      + programs.compactMap { json in
+        guard let program = ProgramDocument(json: json) else { return nil }
+        let pinning = json["pinning"]
+        return PlacedProgram(
+          name: harmless(program.namespec), pid: program.pid, requested: pinning?["requested"]?.string.map(harmless),
+          cpus: pinning?["cpus"]?.string.flatMap { try? CPUSet(list: $0) },
+          explanation: harmless(pinning?["explanation"]?.string ?? ""))
+      }
+  }
+
+  /// The daemon itself, where it was given CPUs of its own.
+  private static func own(_ status: JSONValue) -> [PlacedProgram] {
+    guard let pinning = PinningDocument(json: status["pinning"]), let requested = pinning.requested else { return [] }
+    return [
+      PlacedProgram(
+        name: "hivesupd", pid: status["pid"]?.int.flatMap { Int(exactly: $0) }, requested: harmless(requested),
+        cpus: pinning.cpus.flatMap { try? CPUSet(list: $0) }, explanation: harmless(pinning.explanation))
+    ]
   }
 }

@@ -3,8 +3,8 @@
 
 import SupervisorCore
 
-/// Reads where the program runs, and what of it does not go together.
-func readPinning(_ reader: SectionReader, _ spec: inout ProgramSpec) {
+/// Reads `cpu_class` and `cpu_affinity`.
+func readCPUs(_ reader: SectionReader) -> CPUDemand {
   let classes: CPUDemand? = reader.optional("cpu_class") { text throws(ValueProblem) in
     do throws(PinningProblem) { return try CPUDemand(classes: text) } catch { throw ValueProblem(error) }
   }
@@ -16,7 +16,12 @@ func readPinning(_ reader: SectionReader, _ spec: inout ProgramSpec) {
       "cpu_affinity", "cannot be used together with cpu_class=\(classes.text)",
       remedy: "keep cpu_class, which fits every machine, or cpu_affinity, which is for one")
   }
-  spec.pinning.cpus = cpus ?? classes ?? .any
+  return cpus ?? classes ?? .any
+}
+
+/// Reads where the program runs, and what of it does not go together.
+func readPinning(_ reader: SectionReader, _ spec: inout ProgramSpec) {
+  spec.pinning.cpus = readCPUs(reader)
   spec.pinning.threads = reader.value("cpu_smt", .all) { text throws(ValueProblem) in
     do throws(PinningProblem) { return try ThreadUse(text) } catch { throw ValueProblem(error) }
   }

@@ -36,6 +36,9 @@ private struct PlanPrinter {
     line(1, "control socket: \(spec.controlSocket ?? "none")")
     if let user = spec.user { line(1, "user: \(user)") }
     if let pidfile = spec.pidfile { line(1, "pid file: \(pidfile)") }
+    var own = PinningSpec()
+    own.cpus = spec.cpus
+    if own.choosesCPUs { line(1, "runs on: \(SupervisorConfig.describe(own)), its programs do not") }
     if !spec.log.silent, spec.log.format != .raw { line(1, "log format: \(spec.log.format.rawValue)") }
   }
 

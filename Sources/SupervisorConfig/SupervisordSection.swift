@@ -56,6 +56,7 @@ func readSupervisord(_ reader: SectionReader, _ input: ConfigurationInput) -> Su
   spec.eventCapacity = reader.value("event_capacity", spec.eventCapacity) { text throws(ValueProblem) in
     try integerValue(text, in: 1...1_000_000)
   }
+  spec.cpus = readCPUs(reader)
   settings.logFormat = reader.value("log_format", .raw, wordValue)
   spec.log.format = settings.logFormat
   settings.spec = spec

@@ -465,6 +465,8 @@ public struct SupervisorSpec: Equatable, Sendable {
   public var user: String?
   /// `directory`.
   public var directory: String?
+  /// `cpu_class` or `cpu_affinity` of `[supervisord]`: where the supervisor itself runs. Its programs do not inherit it.
+  public var cpus: CPUDemand = .any
   /// How many bytes of each program's output are kept for `ctl tail`.
   public var tailBytes: Int = 16 * 1024
   /// How many events the ring keeps.

@@ -42,6 +42,13 @@ extension Supervisor {
     }
     let old = spec
     spec = new
+    if spec.cpus != old.cpus {
+      // What children are told of it (HIVESUP_CPUS) cannot be changed in those that run.
+      spec.cpus = old.cpus
+      log(
+        .warn,
+        "cpu_class and cpu_affinity of [supervisord] have changed: hivesupd itself moves when it is started again")
+    }
     events.resize(to: new.eventCapacity)
 
     var next: [ProgramRecord] = []

@@ -101,7 +101,7 @@ public final class Daemon {
       throw StartupError("\(error)")
     }
     probes = ProbeRunner(loop: loop)
-    pins = PinBoard(view: MachineView { name in getenv(name).map { String(cString: $0) } })
+    pins = PinBoard { name in getenv(name).map { String(cString: $0) } }
     standardOutput = ContainerOutput(loop: loop, descriptor: 1, format: spec.log.format)
     standardError = ContainerOutput(loop: loop, descriptor: 2, format: spec.log.format)
     var logFile: RotatingFile?
@@ -150,6 +150,7 @@ public final class Daemon {
     hasStarted = true
     writePidfile()
     log.info("supervisord started with pid \(getpid())")
+    placeSelf()
     send(.boot)
     reaper.reap()
     loop.run()

@@ -122,6 +122,7 @@ extension Daemon {
       container: core.spec.container, identifier: core.spec.identifier, version: options.version, pid: Int(getpid()),
       state: core.isShuttingDown ? "SHUTDOWN" : "RUNNING", health: report.status.rawValue, reasons: report.reasons,
       timestamp: Timestamp(now.wall), uptimeSeconds: report.uptime.inSeconds, configuration: core.spec.path,
+      pinning: ownPinningDocument(),
       programs: core.snapshots(at: now).map { document($0, at: now) })
   }
 }

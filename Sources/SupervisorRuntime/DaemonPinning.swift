@@ -16,6 +16,10 @@ extension Daemon {
     request.execution.nice = priorities.nice
     request.execution.ionice = priorities.ionice
     request.cpus = cpus(for: id, pinning)
+    if let home = pins.own.moved {
+      if request.cpus == nil { request.cpus = home.cpus }
+      request.environment.append(EnvironmentEntry(HomeCPUs.variable, home.text))
+    }
   }
 
   /// It has been started; this is what the kernel refused.
@@ -29,7 +33,7 @@ extension Daemon {
     for one in refused { say(one, of: spec) }
   }
 
-  /// The CPUs that a program gets; nil: those of the supervisor, which every child has anyway.
+  /// The CPUs that a program gets; nil: those that the supervisor was started with, which every child has anyway where it has not moved.
   private func cpus(for id: ProgramID, _ pinning: PinningSpec) -> CPUSet? {
     guard pinning.choosesCPUs else {
       if pins.entries[id] != nil {
@@ -41,18 +45,23 @@ extension Daemon {
     watchCPUs()
     lookAtCPUs()
     let placement = pins.view.placement(pinning)
-    for problem in pins.view.overrideProblems where pins.isNew(problem) {
-      log.error("\(problem); the cores' classes are what was detected")
-    }
+    sayOverrideProblems()
     pins[id].placement = placement
-    let isWhole = placement.cpus.isEmpty || placement.cpus == Affinity.current()
+    let isWhole = placement.cpus.isEmpty || placement.cpus == pins.own.allowed()
     pins[id].cpus = isWhole ? nil : placement.cpus
     if let spec = core.spec(of: id) { explain(placement, pinning, of: spec) }
     return pins[id].cpus
   }
 
+  /// Once for each.
+  func sayOverrideProblems() {
+    for problem in pins.view.overrideProblems where pins.isNew(problem) {
+      log.error("\(problem); the cores' classes are what was detected")
+    }
+  }
+
   /// Whether the CPUs are not those that were asked for, in a way that is worth telling. Where all cores are alike every class is all of them.
-  private func isFallback(_ placement: Placement, _ pinning: PinningSpec) -> Bool {
+  func isFallback(_ placement: Placement, _ pinning: PinningSpec) -> Bool {
     if case .classes = pinning.cpus, !pins.view.isHybrid { return false }
     return !placement.reasons.isEmpty
   }
@@ -84,7 +93,7 @@ extension Daemon {
     let before = pins[run.program]
     var settings = ThreadSettings()
     let wanted = cpus(for: run.program, pinning)
-    if pinning.choosesCPUs || before.placement != nil { settings.cpus = wanted ?? Affinity.current() }
+    if pinning.choosesCPUs || before.placement != nil { settings.cpus = wanted ?? pins.own.allowed() }
     if pinning.policy != before.policy { settings.policy = pinning.policy ?? ownPolicy() }
     if priorities.nice != before.priorities.nice {
       settings.nice = (priorities.nice ?? spawner.inherited.nice).map { Int32(clamping: $0) } ?? ownNice()
@@ -149,13 +158,16 @@ extension Daemon {
   // MARK: When the machine's CPUs change
 
   /// From now on the kernel tells when CPUs come, go, or are taken from the container's cpuset.
-  private func watchCPUs() {
+  func watchCPUs() {
     guard pins.watch == nil else { return }
     let watch = CPUChangeWatch(loop: loop)
     watch.changed = { [weak self] in
       guard let self else { return }
       // Quick enough a change and its opposite leave the machine as it was, but not the threads' CPUs.
-      if !self.lookAtCPUs() { self.pinAgain() }
+      if !self.lookAtCPUs() {
+        self.placeSelf()
+        self.pinAgain()
+      }
     }
     pins.watch = watch
     log.debug(
@@ -170,6 +182,7 @@ extension Daemon {
     let changes = pins.view.look()
     guard !changes.isEmpty else { return false }
     log.info("the CPUs that may be used have changed: \(changes.joined(separator: "; "))")
+    placeSelf()
     pinAgain()
     return true
   }
@@ -183,7 +196,7 @@ extension Daemon {
       else { continue }
       let before = pins[run.program].cpus
       let placement = pins.view.placement(pinning)
-      guard let own = Affinity.current(), !placement.cpus.isEmpty else { continue }
+      guard let own = pins.own.allowed(), !placement.cpus.isEmpty else { continue }
       pins[run.program].placement = placement
       pins[run.program].cpus = placement.cpus == own ? nil : placement.cpus
       let target = placement.cpus
@@ -218,24 +231,8 @@ extension Daemon {
     document.niceRequested = priorities.nice
     document.ioniceRequested = priorities.ionice?.text
     document.memoryPolicy = spec.execution.memoryPolicy?.text
-    document.refused = (entry?.refused ?? []).map {
-      RefusalDocument(setting: $0.setting.rawValue, requested: $0.requested, message: $0.text, remedy: $0.remedy)
-    }
-    guard pid > 0 else { return document }
-    if let cpus = Affinity.current(of: pid) {
-      document.cpus = cpus.list
-      if pinning.choosesCPUs, let placement = entry?.placement, placement.cpus == cpus {
-        document.coreClass = placement.coreClass?.rawValue
-      }
-    }
-    var (policy, priority): (Int32, Int32) = (0, 0)
-    if hive_get_policy(pid, &policy, &priority) == 0 {
-      document.policy = SchedulingPolicy(kernel: policy, priority: priority)?.text ?? "\(policy)"
-    }
-    var nice: Int32 = 0
-    if hive_get_nice(pid, &nice) == 0 { document.nice = Int(nice) }
-    let ionice = hive_get_io_priority(pid)
-    if ionice >= 0 { document.ionice = IOPriority(kernel: ionice)?.text ?? "none" }
+    document.refused = (entry?.refused ?? []).map { RefusalDocument($0) }
+    document.readKernel(pid, pinning.choosesCPUs ? entry?.placement : nil)
     return document
   }
 
@@ -253,6 +250,9 @@ extension Daemon {
       guard let cpus = Affinity.current(of: program.pid) else { continue }
       page.sample("hivesup_process_cpus", [("name", program.namespec)], cpus.count)
     }
+    if pins.own.moved != nil, let cpus = Affinity.current() {
+      page.sample("hivesup_process_cpus", [("name", Daemon.ownName)], cpus.count)
+    }
     page.metric(
       "hivesup_process_setting_refused", .gauge,
       help: "1 for what the kernel refused of a program's CPUs and priorities: it runs without.")
@@ -262,8 +262,39 @@ extension Daemon {
           "hivesup_process_setting_refused", [("name", program.namespec), ("setting", refused.setting.rawValue)], 1)
       }
     }
+    for refused in pins.own.refused.map({ [$0] }) ?? [] {
+      page.sample(
+        "hivesup_process_setting_refused", [("name", Daemon.ownName), ("setting", refused.setting.rawValue)], 1)
+    }
     page.metric("hivesup_cpu_changes_total", .counter, help: "How often the CPUs that may be used were found changed.")
     page.sample("hivesup_cpu_changes_total", [], pins.view.changes)
+  }
+}
+
+extension RefusalDocument {
+  init(_ refused: RefusedSetting) {
+    self.init(
+      setting: refused.setting.rawValue, requested: refused.requested, message: refused.text, remedy: refused.remedy)
+  }
+}
+
+extension PinningDocument {
+  /// What the kernel has for a process.
+  /// - Parameter placement: what was chosen for it; nil: nothing.
+  mutating func readKernel(_ pid: Int32, _ placement: Placement?) {
+    guard pid > 0 else { return }
+    if let cpus = Affinity.current(of: pid) {
+      self.cpus = cpus.list
+      if let placement, placement.cpus == cpus { coreClass = placement.coreClass?.rawValue }
+    }
+    var (number, priority): (Int32, Int32) = (0, 0)
+    if hive_get_policy(pid, &number, &priority) == 0 {
+      policy = SchedulingPolicy(kernel: number, priority: priority)?.text ?? "\(number)"
+    }
+    var nice: Int32 = 0
+    if hive_get_nice(pid, &nice) == 0 { self.nice = Int(nice) }
+    let value = hive_get_io_priority(pid)
+    if value >= 0 { ionice = IOPriority(kernel: value)?.text ?? "none" }
   }
 }
 

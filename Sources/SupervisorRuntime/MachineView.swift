@@ -5,7 +5,8 @@ import SupervisorCore
 
 /// What is known of the machine.
 final class MachineView {
-  private let machine: Machine
+  private let live: Machine
+  private let affinity: (() -> CPUSet?)?
   private let environment: (String) -> String?
   private var topology: Topology?
   private var fingerprint: TopologyFingerprint?
@@ -15,10 +16,24 @@ final class MachineView {
   private(set) var changes = 0
 
   /// A view of this machine.
-  /// - Parameter environment: the value of a variable (HIVE_CPU_PERFORMANCE and its like); nil when it is not set.
-  init(machine: Machine = .live, environment: @escaping (String) -> String?) {
-    self.machine = machine
+  /// - Parameters:
+  ///   - environment: the value of a variable (HIVE_CPU_PERFORMANCE and its like); nil when it is not set.
+  ///   - affinity: the CPUs that may be used; nil: those that this thread has.
+  init(
+    machine: Machine = .live, environment: @escaping (String) -> String?, affinity: (() -> CPUSet?)? = nil
+  ) {
+    live = machine
     self.environment = environment
+    self.affinity = affinity
+  }
+
+  /// The machine with the CPUs that may be used now.
+  private var machine: Machine {
+    guard let affinity else { return live }
+    let allowed = affinity()
+    var machine = live
+    machine.affinity = { allowed }
+    return machine
   }
 
   /// Looks whether CPUs came or went, or the cpuset was changed: about a dozen small reads. What changed, a clause each; empty when nothing

@@ -20,13 +20,18 @@ final class PinBoard {
   }
 
   let view: MachineView
+  /// Where the supervisor itself runs.
+  let own: OwnPlace
   /// Waits only where a program asks for CPUs.
   var watch: CPUChangeWatch?
   private(set) var entries: [ProgramID: Entry] = [:]
   private var said: Set<String> = []
 
   /// A board with nothing on it.
-  init(view: MachineView) { self.view = view }
+  init(own: OwnPlace = OwnPlace(), environment: @escaping (String) -> String?) {
+    self.own = own
+    view = MachineView(environment: environment, affinity: own.allowed)
+  }
 
   /// What is known of a program; an empty entry where nothing is.
   subscript(_ program: ProgramID) -> Entry {

@@ -116,6 +116,14 @@ import Testing
       StatusText.lines([Sample.refused], localTime: time) == [
         "eager                            RUNNING   pid 15, uptime 0:00:07"
       ])
+    var status = Sample.status([])
+    #expect(PinningText.statusRemarks(status) == [])
+    status.pinning = Sample.refused.pinning
+    status.pinning?.refused = []
+    #expect(
+      PinningText.statusRemarks(status) == [
+        "hivesupd: on CPU 1: performance CPU 0 is not allowed here; falls to efficiency"
+      ])
     // Where all cores are alike every class is all of them.
     var alike = Sample.refused
     alike.pinning?.isFallback = false

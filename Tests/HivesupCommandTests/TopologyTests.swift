@@ -124,6 +124,25 @@ import Testing
     #expect(document["programs"]?.array?.first?["requested"]?.string == "low-power")
   }
 
+  @Test func theDaemonItselfIsShownWhereItHasCPUsOfItsOwn() {
+    let status = """
+      {"pid":1,"pinning":{"requested":"low-power","cpus":"0","explanation":"no CPU is low-power"},"programs":[
+        {"name":"api","state":"STOPPED","state_code":0,"since":"2026-11-20T10:00:00Z"}]}
+      """
+    let table = """
+
+      PROGRAM   PID  REQUEST    RUNS ON  WHY
+      hivesupd  1    low-power  0        no CPU is low-power
+      api       -    any        -
+
+      """
+    let drawn = answer(daemon(status), [], named: true)
+    #expect(drawn.output.hasSuffix(table), "\(drawn)")
+    let unmoved = answer(
+      daemon(status.replacing(#""requested":"low-power""#, with: #""requested":null"#)), [], named: true)
+    #expect(!unmoved.output.contains("hivesupd"), "\(unmoved)")
+  }
+
   /// A daemon that was named must answer; one that happens to be there need not.
   @Test func aDaemonThatMakesNoSenseHidesNothing() {
     let found = answer(daemon("[]"), [], named: false)

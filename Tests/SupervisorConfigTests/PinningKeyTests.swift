@@ -57,6 +57,27 @@ struct PinningKeyTests {
     #expect(result.warnings.map(\.suggestion) == ["cpu_class"])
   }
 
+  @Test func hivesupsOwnKeysAreForNobodyElse() throws {
+    func load(_ lines: String) -> ConfigurationResult {
+      VirtualWorld("[supervisord]\n\(lines)\n[program:x]\ncommand=/bin/x\n").load()
+    }
+    for (line, demand, words) in [
+      (
+        "cpu_class=low-power, efficiency", .classes([.lowPower, .efficiency]), "low-power cores, else efficiency cores"
+      ),
+      ("cpu_affinity=20-21", .list(NumberSet([20...21])), "CPU 20-21"),
+    ] as [(String, CPUDemand, String)] {
+      let result = load(line)
+      let spec = try #require(result.spec, "\(result.diagnostics)")
+      #expect(result.diagnostics == [] && spec.cpus == demand && spec.programs.first?.pinning == PinningSpec())
+      #expect(describePlan(spec).contains("  runs on: \(words), its programs do not\n"))
+    }
+    let plain = try #require(load("").spec)
+    #expect(plain.cpus == .any && !describePlan(plain).contains("runs on"))
+    #expect(load("cpu_class=lowpower").errors.map(\.suggestion) == ["low-power"])
+    #expect(load("cpu_class=efficiency\ncpu_affinity=1").errors.map(\.key) == ["cpu_affinity"])
+  }
+
   @Test func thePlanSaysIt() throws {
     let lines =
       "cpu_class=low-power,efficiency\ncpu_smt=one-per-core\nsched_policy=batch\nnice=5\nionice=idle\nnuma_policy=bind:0\n"

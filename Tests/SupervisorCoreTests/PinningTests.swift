@@ -47,6 +47,20 @@ struct PinningTests {
     #expect(pins(world).last == world.core.run(of: x))
   }
 
+  @Test func whereTheSupervisorItselfRunsIsSettledAtItsStart() {
+    let world = up([program("x")])
+    var new = world.core.spec
+    new.cpus = .classes([.lowPower])
+    world.request(.reload(new))
+    #expect(world.core.spec.cpus == .any)
+    func warnings() -> Int {
+      world.lines.count { $0.0 == .warn && $0.1.contains("hivesupd itself moves when it is started again") }
+    }
+    #expect(warnings() == 1)
+    world.request(.reload(world.core.spec))
+    #expect(warnings() == 1)
+  }
+
   @Test func prioritiesArePinnedAsTheRestIs() throws {
     let world = up([
       program("x") {

@@ -149,6 +149,45 @@ struct PinningTests {
   }
 }
 
+@Suite("The supervisor's own place")
+struct OwnPlaceTests {
+  /// Affinity is the thread's: nothing here waits in between.
+  @Test("It moves, knows all the while what it may use, and comes home")
+  func moves() throws {
+    defer { _ = Affinity.set(own) }
+    let first = try #require(own.first)
+    let place = OwnPlace()
+    #expect(place.allowed() == own && place.moved == nil && place.move(to: nil) == 0)
+    #expect(place.move(to: [first]) == 0 && Affinity.current() == [first])
+    #expect(place.allowed() == own && Affinity.current() == [first])
+    let home = try #require(place.moved)
+    #expect(HomeCPUs(text: home.text) == home)
+    #expect(home.text == "all" || home.text == own.list)
+    // What there is not is refused, and it is at home then.
+    let absent = (0..<CPUSet.capacity).last { !own.contains($0) } ?? 0
+    #expect(place.move(to: [absent]) == EINVAL && Affinity.current() == own && place.moved == nil)
+    #expect(place.move(to: [first]) == 0 && place.move(to: nil) == 0 && Affinity.current() == own)
+  }
+
+  @Test("Who was started with fewer CPUs than there are has these for its home", .enabled(if: own.count > 1))
+  func narrow() throws {
+    defer { _ = Affinity.set(own) }
+    let last = try #require(own.last)
+    let narrow = own.subtracting([last])
+    #expect(Affinity.set(narrow) == 0)
+    let place = OwnPlace()
+    let first = try #require(own.first)
+    #expect(place.move(to: [first]) == 0 && place.moved?.cpus == narrow && place.allowed() == narrow)
+    #expect(place.moved?.text == narrow.list)
+  }
+
+  @Test("The variable's texts")
+  func texts() {
+    #expect(HomeCPUs(text: "all")?.text == "all" && HomeCPUs(text: "0-1,4")?.cpus == [0, 1, 4])
+    for text in ["", "none", "x", "1-", "-1"] { #expect(HomeCPUs(text: text) == nil, "'\(text)'") }
+  }
+}
+
 @Suite("The machine as PID 1 sees it")
 struct MachineViewTests {
   /// A machine of four CPUs that is changed under way.

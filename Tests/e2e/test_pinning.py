@@ -16,8 +16,8 @@ import termios
 import pytest
 
 from lab import processes
-from lab.affinity import BOTH, CLASSES, E, HAS_BOTH, P, threads
-from lab.config import ini, program
+from lab.affinity import BOTH, CLASSES, E, HAS_BOTH, P, masks as masks_of, threads
+from lab.config import ini, program, script, supervisord
 from lab.daemon import HIVESUP, hivesup
 from lab.waiting import until
 
@@ -137,6 +137,77 @@ def test_every_thread_of_every_program_runs_where_it_was_asked_to(make, mode, tr
         metrics = daemon.control.get("/metrics").body.decode()
         assert 'hivesup_process_cpus{name="efficiency"} 1\n' in metrics and 'hivesup_process_cpus{name="anywhere"} 2\n' in metrics
         assert "falls to efficiency" in daemon.text()
+
+
+# --- hivesupd itself ---------------------------------------------------------------------------------------------------------
+
+
+def variables(pid):
+    """Its environment, as it was executed with it."""
+    return dict(one.split("=", 1) for one in pathlib.Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in one)
+
+
+def test_hivesupd_has_cpus_of_its_own_and_no_child_inherits_them(make, mode, tree, directory):
+    check = script(directory, "look", f"grep Cpus_allowed_list: /proc/self/status >{directory}/check.new && mv {directory}/check.new {directory}/check")
+    wanted = {"plain": ({}, BOTH), "any": (dict(cpu_class="any"), BOTH), "fast": (dict(cpu_class="performance"), P),
+              "same": (dict(cpu_class="efficiency"), E), "alone": (dict(cpu_smt="one-per-core"), BOTH)}
+    programs = [program(name, tree(name), startsecs=0, **keys) for name, (keys, _) in wanted.items()]
+    programs.append(program("asked", "sleep 1000", ready=f"exec:{check}", ready_interval=0.1))
+    with make(ini(supervisord(cpu_class="low-power,efficiency"), *programs), mode=mode, environment=CLASSES) as daemon:
+        daemon.wait_state("asked", "RUNNING")
+        is_at_its_place = lambda: threads([daemon.pid]) == {daemon.pid: E}
+        until(is_at_its_place, lambda: daemon.output())
+        for name, (_, cpus) in wanted.items():
+            whole_tree(daemon, name)
+            assert is_on(daemon, name, cpus), (name, masks(daemon, name))
+        assert (directory / "check").read_text().split()[1] in ("0-1", "0,1"), "a check runs where its program does"
+        assert {variables(pid)["HIVESUP_CPUS"] for pid in members(daemon, "plain")} <= {"all", "0-1"}
+
+        status = daemon.control.get("/v1/status").json["pinning"]
+        assert (status["requested"], status["cpus"], status["class"], status["refused"]) == ("low-power,efficiency", "1", "efficiency", [])
+        drawn = hivesup("topology", "--socket", daemon.socket, environment=CLASSES)
+        assert re.search(r"^hivesupd +\d+ +low-power,efficiency +1 +no CPU is low-power; falls to efficiency$", drawn.stdout, re.M), drawn
+        assert re.search(r"^plain +\d+ +any +0-1$", drawn.stdout, re.M), drawn
+        assert "hivesupd: on CPU 1: no CPU is low-power" in on_a_terminal(daemon, "status")
+        assert 'hivesup_process_cpus{name="hivesupd"} 1\n' in daemon.control.get("/metrics").body.decode()
+
+        # Started again, moved and moved back: all of it as if hivesupd were where it was started.
+        (directory / "plain.up").unlink()
+        assert daemon.control.post("/v1/programs/plain/restart").status == 200
+        whole_tree(daemon, "plain")
+        assert is_on(daemon, "plain", BOTH)
+        for words, cpus in [(("--cpus", "0"), P), (("--class", "efficiency"), E), (("--class", "any"), BOTH), (("--reset",), BOTH)]:
+            assert ctl(daemon, "pin", "plain", *words).returncode == 0
+            assert is_on(daemon, "plain", cpus), (words, masks(daemon, "plain"))
+
+        # A reload leaves hivesupd where it is, and says so where it was asked for something else.
+        for keys in (dict(cpu_class="low-power,efficiency"), dict(cpu_affinity="0")):
+            daemon.write(ini(supervisord(**keys), *programs, program("new", tree(f"new{len(str(keys))}"), startsecs=0, exitcodes=len(str(keys)))))
+            daemon.send(signal.SIGHUP)
+            until(lambda: (directory / f"new{len(str(keys))}.up").exists() or "hivesupd itself moves when it is started again" in daemon.text(),
+                  lambda: daemon.output())
+            until(is_at_its_place, lambda: daemon.output())
+        assert "cpu_class and cpu_affinity of [supervisord] have changed" in daemon.text()
+        until(lambda: masks(daemon, "new")[0] == {frozenset(BOTH)}, lambda: str(masks(daemon, "new")))
+
+
+def test_without_keys_of_its_own_hivesupd_is_left_alone(make, tree):
+    with make(program("plain", tree("plain"), startsecs=0), environment=CLASSES) as daemon:
+        whole_tree(daemon, "plain")
+        assert threads([daemon.pid]) == {daemon.pid: os.sched_getaffinity(0)}
+        assert not any("HIVESUP_CPUS" in variables(pid) for pid in members(daemon, "plain"))
+        assert daemon.control.get("/v1/status").json["pinning"]["requested"] is None
+        assert "hivesupd " not in hivesup("topology", "--socket", daemon.socket).stdout
+
+
+@pytest.mark.parametrize("keys, cpus", [(dict(cpu_class="efficiency"), P), (dict(cpu_affinity="1"), P), (dict(cpu_affinity="0"), P)])
+def test_hivesupd_goes_no_further_than_it_was_started_with(make, tree, keys, cpus):
+    daemon = make(ini(supervisord(**keys), program("plain", tree("plain"), startsecs=0)), environment=CLASSES)
+    daemon.command = ["taskset", "-c", "0", HIVESUP, "run", "-c", str(daemon.config)]
+    with daemon:
+        whole_tree(daemon, "plain")
+        until(lambda: threads([daemon.pid]) == {daemon.pid: cpus}, lambda: daemon.output())
+        assert is_on(daemon, "plain", P)
 
 
 def test_where_cores_are_alike_nothing_is_pinned(make, mode, tree):
@@ -486,6 +557,41 @@ def test_a_changed_cpuset_is_noticed_without_being_asked(make, mode, tree, cpuse
         assert "the CPUs that may be used have changed" in daemon.text()
         (cpuset / "cpuset.cpus").write_text("0-1")
         are_on(P, E, BOTH)
+
+
+@pytest.mark.root
+def test_hivesupd_itself_follows_a_changed_cpuset_and_its_children_see_all_of_it(make, mode, tree, cpuset):
+    (cpuset / "cpuset.cpus").write_text("0")
+    daemon = make(ini(
+        supervisord(cpu_class="efficiency"), program("anywhere", tree("anywhere"), startsecs=0),
+        program("slow", tree("slow"), startsecs=0, cpu_class="efficiency"),
+    ), mode=mode, environment=CLASSES)
+    daemon.command = ["sh", "-c", f'echo 0 >{cpuset}/cgroup.procs; exec "$@"', "sh", HIVESUP, "run", "-c", str(daemon.config)]
+    with daemon:
+        daemon.find()
+        for name in ("anywhere", "slow"):
+            whole_tree(daemon, name)
+
+        def are_on(own, anywhere, slow):
+            def seen():
+                return masks_of([daemon.pid]), masks(daemon, "anywhere")[0], masks(daemon, "slow")[0]
+
+            until(lambda: seen() == ({frozenset(own)}, {frozenset(anywhere)}, {frozenset(slow)}), lambda: f"{seen()}{daemon.output()}")
+
+        are_on(P, P, P)
+        for _ in range(2):
+            (cpuset / "cpuset.cpus").write_text("0-1")
+            are_on(E, BOTH, E)
+            (directory_of := daemon.directory / "anywhere.up").unlink()
+            assert daemon.control.post("/v1/programs/anywhere/restart").status == 200
+            until(directory_of.exists, "it is up again")
+            are_on(E, BOTH, E)
+            (cpuset / "cpuset.cpus").write_text("1")
+            are_on(E, E, E)
+            (cpuset / "cpuset.cpus").write_text("0")
+            are_on(P, P, P)
+        (cpuset / "cpuset.cpus").write_text("0-1")
+        are_on(E, BOTH, E)
 
 
 @pytest.mark.root

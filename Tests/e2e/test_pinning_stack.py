@@ -38,3 +38,28 @@ def test_the_database_and_the_api_run_on_fast_cores_and_the_monitor_on_frugal_on
             assert stack.healthy()
     finally:
         stack.destroy()
+
+
+def test_a_supervisor_with_cpus_of_its_own_confines_nobody_else_to_them(directory):
+    """The monitor takes what is allowed from its supervisor: not from where that has moved itself."""
+    stack = Stack(directory, "genie", mode=SUBREAPER)
+    stack.environment.update(CLASSES)
+    text = stack.config.read_text()
+    stack.config = directory / "hivesup.conf"
+    stack.config.write_text(text.replace("[supervisord]\n", "[supervisord]\ncpu_class=low-power,efficiency\n", 1))
+    try:
+        with stack:
+            stack.wait_healthy()
+            until(lambda: masks([stack.pid]) == {frozenset(E)}, "hivesupd is on the frugal core")
+
+            def roles():
+                answer = stack.control.get("/v1/thermal")
+                return {one["role"]: one for one in (answer.json.get("pinning") or {}).get("roles", [])} if answer.status == 200 else {}
+
+            until(lambda: roles().get("backends", {}).get("processes", 0) > 0, lambda: str(roles()))
+            found = roles()
+            assert (found["backends"]["cpus"], found["autovacuum"]["cpus"]) == ("0", "1") and found["backends"]["explanation"] == "", found
+            until(lambda: masks([stack.postgres_pid(), stack.backend_pid()]) == {frozenset(P)}, "the server is on the fast core")
+            assert masks([stack.host_pid("hive-service")]) == {frozenset(P)}
+    finally:
+        stack.destroy()

@@ -67,11 +67,14 @@ struct Pinner {
   ) -> Pinner {
     let own = Affinity.current()
     let supervisor = getppid()
+    // A supervisor that has moved itself says where it was started: its own affinity does not tell any more what is allowed.
+    let home = environment[HomeCPUs.variable].flatMap { HomeCPUs(text: $0) }
     var machine = Machine.live
     machine.affinity = { [supervisor] in
       guard environment["HIVESUP_SOCKET"].map({ !$0.isEmpty }) ?? false, getppid() == supervisor, supervisor > 0 else {
         return own
       }
+      if let home { return home.allowed() ?? own }
       return Affinity.current(of: supervisor) ?? own
     }
     return Pinner(
