@@ -45,16 +45,16 @@ def writes_again(one, ledger):
 WAL = "SELECT count(pg_logical_emit_message(false, 'test', repeat('x', 100000))) FROM generate_series(1, 2000)"
 
 
-def test_a_full_disk(container, volume, capsys):
+def test_a_full_disk(role, container, volume, capsys):
     """400 MB, 64 of them ballast. Full: reading goes on, writing fails, health says why. Out of WAL: the ballast pays for the recovery. Out
     of WAL again: PostgreSQL waits for space, in a container that is there and says so; also when it is started like this. Space: it goes on
     by itself. No acknowledged row is lost."""
     data = volume("--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt", "o=size=400m,uid=1000,gid=0,mode=2775")
     # A tmpfs is there as long as somebody has it mounted; and somebody has to make room at the end.
-    other = container(GENIE)
+    other = container(role)
     docker("run", "--detach", "--name", other.name, "--label", engine.LABEL, "--volume", f"{data}:{DATA}", "--network", "none",
-           "--entrypoint", "sleep", GENIE.image, "600")
-    one = container(GENIE)
+           "--entrypoint", "sleep", role.image, "600")
+    one = container(role)
     with HealthLog(one) as health:
         one.run("--volume", f"{data}:{DATA}", "--env", "HIVE_BALLAST_MB=64")
         one.wait_ready()
@@ -102,7 +102,7 @@ def test_a_full_disk(container, volume, capsys):
     assert one.create(1)
     assert one.shell(f"stat -c %s {DATA}/.hivesup/ballast").stdout.strip() == str(64 << 20), "the ballast is there again"
     assert one.stop()[0] == 0
-    assert cluster_state(data, GENIE.image) == "shut down"
+    assert cluster_state(data, role.image) == "shut down"
 
 
 # --- memory ------------------------------------------------------------------------------------------------------------------------
@@ -120,9 +120,9 @@ stderr_logfile=NONE
 """
 
 
-def test_the_memory_limit(container):
+def test_the_memory_limit(role, container):
     """The kernel kills the backend that has it all, not the postmaster, not the API, not PID 1. PostgreSQL recovers; the log says what it was."""
-    one = container(GENIE).run("--memory", "512m", "--memory-swap", "512m", files={"/etc/hivesup/conf.d/eater.conf": EATER})
+    one = container(role).run("--memory", "512m", "--memory-swap", "512m", files={"/etc/hivesup/conf.d/eater.conf": EATER})
     one.wait_ready()
     until(lambda: one.programs()["health-monitor"]["ready"], "the monitor is there")
     with Ledger(one) as ledger, Prober(one) as prober:

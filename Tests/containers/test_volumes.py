@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from lab import docker as engine
-from lab.container import GENIE, NEXT_IMAGE, TRIXIE_IMAGE, cluster_state
+from lab.container import GENIE, NEXT_IMAGE, ROLES, TRIXIE_IMAGE, cluster_state
 from lab.docker import docker
 from lab.waiting import until
 
@@ -50,10 +50,10 @@ CREATE DATABASE shop OWNER shopkeeper
 
 def remedy(output):
     """The command of the refusal, with the name of the image under test in it."""
-    found = re.findall(r"(docker run --rm --user 0 -v .* hive-genie hive-postgres own \d+:\d+)$", output, re.MULTILINE)
+    found = re.findall(r"(docker run --rm --user 0 -v .* hive-(genie|agent) hive-postgres own \d+:\d+)$", output, re.MULTILINE)
     assert found, output
-    words = shlex.split(found[0])
-    return [GENIE.image if word == "hive-genie" else word for word in words]
+    command, role = found[0]
+    return [ROLES[role].image if word == f"hive-{role}" else word for word in shlex.split(command)]
 
 
 def mend(output):
@@ -87,12 +87,12 @@ def assert_kept(container):
 # --- whose it is -------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_volume_of_root_is_mended_by_the_command_of_the_refusal(container, volume):
+def test_a_volume_of_root_is_mended_by_the_command_of_the_refusal(role, container, volume):
     name = volume()
     # Docker gives an empty volume the image's owner; one that has lost+found, of a disk of its own, keeps root.
     in_volume(name, "chown 0:0 /volume; chmod 755 /volume; mkdir -m 700 /volume/lost+found")
     before = fingerprint(name)
-    one = container(GENIE).run("--volume", f"{name}:{DATA}")
+    one = container(role).run("--volume", f"{name}:{DATA}")
     output = assert_refused(one, UNUSABLE, "it belongs to user 0, and this is user 1000")
     assert fingerprint(name) == before
     assert f"{name}:{DATA}" in mend(output)
@@ -115,21 +115,21 @@ def test_a_directory_of_the_host_is_named_as_one(container, tmp_path):
            "rm -rf /volume/pgdata /volume/.hivesup")
 
 
-def test_another_number_than_the_one_that_made_it(container, volume):
+def test_another_number_than_the_one_that_made_it(role, container, volume):
     name = volume()
-    first = container(GENIE).run("--volume", f"{name}:{DATA}")
+    first = container(role).run("--volume", f"{name}:{DATA}")
     first.wait_ready()
     row = first.create(1)
     first.stop()
     before = fingerprint(name)
-    second = container(GENIE).run("--volume", f"{name}:{DATA}", "--user", "12345:0")
+    second = container(role).run("--volume", f"{name}:{DATA}", "--user", "12345:0")
     output = assert_refused(second, UNUSABLE, "it belongs to user 1000, and this is user 12345")
     assert fingerprint(name) == before
     mend(output)
     second.start().wait_ready()
     assert row in second.ids()
     assert second.stop()[0] == 0
-    assert cluster_state(name, GENIE.image, user="12345:0") == "shut down"
+    assert cluster_state(name, role.image, user="12345:0") == "shut down"
 
 
 # --- the official image's layouts -------------------------------------------------------------------------------------------------------
@@ -137,11 +137,11 @@ def test_another_number_than_the_one_that_made_it(container, volume):
 
 @pytest.mark.parametrize("place, starter", [("", "its-owner"), ("", "root"), ("", "hive"), ("16/docker", "hive"), ("pgdata", "hive")],
                          ids=["up-to-17-its-owner", "up-to-17-root", "up-to-17-hive", "from-18-hive", "in-pgdata-hive"])
-def test_a_cluster_of_the_official_image_is_adopted_where_it_is(container, volume, place, starter):
+def test_a_cluster_of_the_official_image_is_adopted_where_it_is(role, container, volume, place, starter):
     name = official_volume(volume(), place)
     options = {"its-owner": ["--user", OFFICIAL], "root": ["--user", "0:0"], "hive": []}[starter]
     before = fingerprint(name)
-    one = container(GENIE).run("--volume", f"{name}:{DATA}", *options)
+    one = container(role).run("--volume", f"{name}:{DATA}", *options)
     if starter == "hive":
         output = assert_refused(one, UNUSABLE, "belongs to user 999, and this is user 1000")
         assert fingerprint(name) == before
@@ -200,7 +200,7 @@ def refused_and_mended(container, name, role, image=None):
     assert f"-v {name}:{DATA}" in assert_refused(four, CONFIGURATION)
 
 
-def test_a_fresh_volume_that_is_mounted_one_too_high(container, volume, role):
+def test_a_fresh_volume_that_is_mounted_one_too_high(role, container, volume):
     """The image's own volume below it has no name: a cluster there would be healthy, and the next container would not have it."""
     refused_and_mended(container, volume(), role)
 
@@ -272,7 +272,7 @@ def test_another_major_version_is_refused_and_untouched(container, volume, place
 # --- in use -----------------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_server_of_the_official_image_that_still_runs(container, volume):
+def test_a_server_of_the_official_image_that_still_runs(role, container, volume):
     """It has no lock of ours, and its processes cannot be seen; its open files can."""
     name = official_volume(volume())
     theirs = engine.unique("official")
@@ -281,7 +281,7 @@ def test_a_server_of_the_official_image_that_still_runs(container, volume):
     try:
         until(lambda: "ready" in in_volume(name, "cat /volume/postmaster.pid 2>/dev/null || true"), "the official server is ready")
         for user in (OFFICIAL, "0:0", "1000:0"):
-            one = container(GENIE).run("--volume", f"{name}:{DATA}", "--user", user, "--env", "HIVE_LOCK_TIMEOUT=2")
+            one = container(role).run("--volume", f"{name}:{DATA}", "--user", user, "--env", "HIVE_LOCK_TIMEOUT=2")
             if user == "1000:0":
                 # Even the remedy for the owner waits, and gives up.
                 words = remedy(assert_refused(one, UNUSABLE, "belongs to user 999"))
@@ -294,7 +294,7 @@ def test_a_server_of_the_official_image_that_still_runs(container, volume):
         # Killed, it leaves postmaster.pid and a cluster to recover: nobody is there any more.
         docker("kill", theirs)
         assert in_volume(name, "cat /volume/postmaster.pid")
-        one = container(GENIE).run("--volume", f"{name}:{DATA}", "--user", OFFICIAL)
+        one = container(role).run("--volume", f"{name}:{DATA}", "--user", OFFICIAL)
         one.wait_ready()
         assert "was not shut down" in one.logs()
         assert_kept(one)
@@ -302,29 +302,29 @@ def test_a_server_of_the_official_image_that_still_runs(container, volume):
         docker("rm", "--force", "--volumes", theirs, check=False)
 
 
-def test_a_second_container_on_the_same_volume(container, volume):
+def test_a_second_container_on_the_same_volume(role, container, volume):
     name = volume()
-    first = container(GENIE).run("--volume", f"{name}:{DATA}")
+    first = container(role).run("--volume", f"{name}:{DATA}")
     first.wait_ready()
     row = first.create(1)
-    second = container(GENIE).run("--volume", f"{name}:{DATA}", "--env", "HIVE_LOCK_TIMEOUT=1")
+    second = container(role).run("--volume", f"{name}:{DATA}", "--env", "HIVE_LOCK_TIMEOUT=1")
     assert_refused(second, LOCKED, "a server in another container has it open", f"docker ps --filter volume={name}")
     assert first.create(2) and first.ready()
     # One that waits gets it as soon as the first has stopped: a replacement in place.
-    third = container(GENIE).run("--volume", f"{name}:{DATA}", "--env", "HIVE_LOCK_TIMEOUT=30")
+    third = container(role).run("--volume", f"{name}:{DATA}", "--env", "HIVE_LOCK_TIMEOUT=30")
     third.wait_log("waiting for")
     assert first.stop()[0] == 0
     third.wait_ready()
     assert row in third.ids()
 
 
-def test_killed_it_leaves_nothing_that_is_in_the_way(container, volume):
+def test_killed_it_leaves_nothing_that_is_in_the_way(role, container, volume):
     name = volume()
-    first = container(GENIE).run("--volume", f"{name}:{DATA}")
+    first = container(role).run("--volume", f"{name}:{DATA}")
     first.wait_ready()
     row = first.create(1)
     first.kill()
-    second = container(GENIE).run("--volume", f"{name}:{DATA}")
+    second = container(role).run("--volume", f"{name}:{DATA}")
     second.wait_ready()
     assert row in second.ids()
     assert "waiting for" not in second.logs()
@@ -333,14 +333,14 @@ def test_killed_it_leaves_nothing_that_is_in_the_way(container, volume):
 # --- what is no cluster, and what cannot be written ----------------------------------------------------------------------------------------
 
 
-def test_other_files_are_left_alone(container, volume):
+def test_other_files_are_left_alone(role, container, volume):
     name = volume()
     in_volume(name, "echo dear > /volume/letter; chown -R 1000:0 /volume")
     before = fingerprint(name)
-    one = container(GENIE).run("--volume", f"{name}:{DATA}")
+    one = container(role).run("--volume", f"{name}:{DATA}")
     assert_refused(one, CONFIGURATION, "it is not empty (letter) and has no cluster", f"PGDATA={DATA}/pgdata")
     assert fingerprint(name) == before
-    two = container(GENIE).run("--volume", f"{name}:{DATA}", "--env", f"PGDATA={DATA}/pgdata")
+    two = container(role).run("--volume", f"{name}:{DATA}", "--env", f"PGDATA={DATA}/pgdata")
     two.wait_ready()
     assert in_volume(name, "cat /volume/letter") == "dear\n"
 
@@ -352,6 +352,6 @@ def test_read_only(container, volume, user):
     assert_refused(one, UNUSABLE, f"cannot write to the volume {DATA}: it is mounted read-only", "without :ro")
 
 
-def test_too_small(container):
-    one = container(GENIE).run("--tmpfs", f"{DATA}:size=40m,mode=1777")
+def test_too_small(role, container):
+    one = container(role).run("--tmpfs", f"{DATA}:size=40m,mode=1777")
     assert_refused(one, 77, "MB are free", "give a larger volume")
