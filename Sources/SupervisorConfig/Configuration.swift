@@ -22,8 +22,8 @@ public func loadConfiguration(_ input: ConfigurationInput) -> ConfigurationResul
   }
   var expansions = source.expansions
   let section = document.section("supervisord") ?? INISection(name: "supervisord", file: input.path, line: 1)
-  let settings = readSupervisord(
-    SectionReader(section: section, document: document, sink: sink, expansions: expansions), input)
+  let reader = SectionReader(section: section, document: document, sink: sink, expansions: expansions)
+  let settings = readSupervisord(reader, input)
   for (name, value) in settings.environment { expansions.shared["ENV_" + name] = .text(value) }
 
   let context = ProgramContext(input: input, settings: settings, inherited: EnvironmentBase(input.environment))
@@ -31,8 +31,8 @@ public func loadConfiguration(_ input: ConfigurationInput) -> ConfigurationResul
   resolveDependencies(&processes)
   var spec = settings.spec
   spec.listeners = readListeners(document, sink, expansions, processes)
-  reportLongStops(processes, spec.shutdownTimeout)
   spec.programs = processes.map(\.spec)
+  if !sink.diagnostics.contains(where: { $0.severity == .error }) { reportShortDeadline(spec, reader) }
 
   let diagnostics = ordered(sink.diagnostics, files: source.files)
   return ConfigurationResult(
@@ -48,18 +48,6 @@ private func ordered(_ diagnostics: [Diagnostic], files: [String]) -> [Diagnosti
     let right = (ranks[b.element.file] ?? 0, b.element.line, b.offset)
     return left < right
   }.map(\.element)
-}
-
-/// A stop plan that somebody wrote and that is longer than the deadline for all: its last steps never happen.
-private func reportLongStops(_ processes: [ParsedProcess], _ timeout: Interval?) {
-  guard let timeout else { return }
-  for process in processes {
-    let total = process.spec.stopPlan.reduce(Interval.zero) { $0 + $1.wait }
-    guard total > timeout, let key = process.reader.firstSet(["stop_plan", "stopwaitsecs"]) else { continue }
-    process.reader.warning(
-      key, "its stop plan takes up to \(seconds(total)), and shutdown_timeout ends it after \(seconds(timeout))",
-      remedy: "shorten the plan, or lengthen shutdown_timeout of [supervisord]")
-  }
 }
 
 /// Sections and keys that nobody knows. supervisord ignores them without a word.

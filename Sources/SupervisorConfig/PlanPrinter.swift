@@ -105,56 +105,31 @@ private struct PlanPrinter {
     line(
       1,
       "start: " + (spec.startTimeout.map { "everything is ready within \(seconds($0)), or all is stopped" } ?? "none"))
-    var total = Interval.zero
-    var terms: [String] = []
-    for index in longestOfTiers() {
-      let program = spec.programs[index]
-      let tier = tiers.firstIndex { $0.contains(index) } ?? 0
-      total = total + stopLength(program)
-      terms.append("\(seconds(stopLength(program))) (tier \(tier + 1), \(program.namespec))")
-    }
-    guard !terms.isEmpty else {
+    let budget = StopBudget(spec)
+    guard !budget.longest.isEmpty else {
       line(1, "stop: nothing stays up")
       return
     }
-    let sum = terms.joined(separator: " + ") + (terms.count > 1 ? " = \(seconds(total))" : "")
-    guard let timeout = spec.shutdownTimeout else {
-      line(1, "stop: no deadline for all; at worst \(sum)")
+    guard let timeout = spec.shutdownTimeout, let available = budget.available else {
+      line(1, "stop: no deadline for all; at worst \(budget.sum)")
       return
     }
-    let reserve = shutdownReserve(of: timeout)
-    let budget = timeout - reserve
     line(
       1,
-      "stop: all within \(seconds(timeout)), of which \(seconds(reserve)) are kept for what is left at the end: \(seconds(budget)) for stop plans"
+      "stop: all within \(seconds(timeout)), of which \(seconds(timeout - available)) are kept for what is left at the end: \(seconds(available)) for stop plans"
     )
-    guard total > budget else {
-      line(2, "at worst \(sum): fits, \(seconds(budget - total)) to spare")
+    guard budget.share != nil else {
+      line(2, "at worst \(budget.sum): fits, \(seconds(available - budget.total)) to spare")
       return
     }
     // The core shortens all plans in proportion; a tier that ends early leaves its time to the later ones.
-    let percent = Int((budget.inSeconds / total.inSeconds * 100).rounded(.down))
-    line(2, "at worst \(sum): \(seconds(total - budget)) too much, so every step would be shortened to \(percent) %")
-    for index in longestOfTiers() {
-      let program = spec.programs[index]
-      let steps = program.stopPlan.map { step in
-        StopStep(
-          signal: step.signal, wait: .seconds(max(step.wait, .zero).inSeconds * budget.inSeconds / total.inSeconds))
-      }
-      line(3, "\(program.namespec): \(describe(steps, asGroup: false))")
+    line(
+      2,
+      "at worst \(budget.sum): \(seconds(budget.total - available)) too much, so every step would be shortened to \(budget.percent) %"
+    )
+    for (_, program) in budget.longest {
+      line(3, "\(program.namespec): \(describe(budget.shortened(program), asGroup: false))")
     }
-  }
-
-  /// The program with the longest stop plan of each tier that stays up, in the order of stopping.
-  private func longestOfTiers() -> [Int] {
-    tiers.reversed().compactMap { tier in
-      let candidates = tier.filter { spec.programs.indices.contains($0) && spec.programs[$0].kind != .oneshot }
-      return candidates.max { stopLength(spec.programs[$0]) < stopLength(spec.programs[$1]) }
-    }
-  }
-
-  private func stopLength(_ program: ProgramSpec) -> Interval {
-    program.stopPlan.reduce(Interval.zero) { $0 + max($1.wait, .zero) }
   }
 
   private func count(_ number: Int, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }

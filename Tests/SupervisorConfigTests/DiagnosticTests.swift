@@ -108,12 +108,32 @@ struct DiagnosticTests {
     #expect(world.load().errors.map(\.message) == ["Can't drop privilege as nonroot user"])
   }
 
-  @Test func aPlanThatIsLongerThanTheDeadlineIsWarnedOf() {
-    let text =
-      "[supervisord]\nshutdown_timeout=9\n[program:a]\ncommand=a\nstopwaitsecs=10\n[program:b]\ncommand=b\nstop_plan=INT:6,QUIT:3\n[program:c]\ncommand=c\n"
-    let warnings = VirtualWorld(text).load().warnings
-    #expect(warnings.map(\.section) == ["program:a"])
-    #expect(warnings.first?.message == "its stop plan takes up to 10 s, and shutdown_timeout ends it after 9 s")
+  @Test func stopPlansThatDoNotFitIntoTheDeadlineAreWarnedOf() throws {
+    let programs =
+      "[program:a]\ncommand=a\npriority=1\nstop_plan=INT:6,QUIT:2\n[program:b]\ncommand=b\nstopwaitsecs=3\n"
+      + "[program:c]\ncommand=c\nstopwaitsecs=2\n[program:d]\ncommand=d\npriority=2\ntype=oneshot\n"
+    let result = VirtualWorld("[supervisord]\nshutdown_timeout=9\n" + programs).load()
+    let warning = try #require(result.warnings.first)
+    #expect(result.errors == [] && result.warnings.count == 1)
+    #expect(warning.section == "supervisord" && warning.key == "shutdown_timeout" && warning.line == 2)
+    #expect(
+      warning.message
+        == "8.1 s are for stop plans, which at worst take 3 s (tier 3, b) + 8 s (tier 1, a) = 11 s: every step would be shortened to 73 %, b to SIGTERM 2.209 s; a to SIGINT 4.418 s, SIGQUIT 1.472 s"
+    )
+    #expect(warning.remedy.hasPrefix("raise it to 12 s "))
+    // What it says to be enough is enough, and nothing below.
+    for (timeout, warnings) in [("12", 0), ("11.9", 1), ("none", 0), ("0", 0), ("100", 0)] {
+      let text = "[supervisord]\nshutdown_timeout=\(timeout)\n" + programs
+      #expect(VirtualWorld(text).load().warnings.count == warnings, "\(timeout)")
+    }
+    for (wait, least) in [(1, "1.2"), (4, "4.5"), (9, "10"), (10, "11")] {
+      func load(_ timeout: String) -> [Diagnostic] {
+        VirtualWorld("[supervisord]\nshutdown_timeout=\(timeout)\n[program:a]\ncommand=a\nstopwaitsecs=\(wait)\n")
+          .load().warnings
+      }
+      #expect(load("0.5").first?.remedy.hasPrefix("raise it to \(least) s ") == true, "\(wait): \(load("0.5"))")
+      #expect(load(least).isEmpty)
+    }
   }
 
   @Test func aCutCommentIsNamedWhereAQuoteStaysOpen() throws {
