@@ -28,4 +28,10 @@ public enum ProcessEnvironment {
     }
     return environment
   }
+
+  /// libpq reads its variables wherever a connection does not say otherwise, and refuses some of them before it looks at that
+  /// (PGSERVICE that no file has, or that is empty). Our connections say all that they need; what is set is for the API, or an accident.
+  public static func forgetClientVariables() {
+    for name in current.keys where name.hasPrefix("PG") { unsetenv(name) }
+  }
 }

@@ -10,6 +10,8 @@ public func loadConfiguration(_ input: ConfigurationInput) -> ConfigurationResul
     return ConfigurationResult(spec: nil, diagnostics: sink.diagnostics)
   }
   let document = source.document
+  var input = input
+  input.environment = source.environment
   reportUnknownNames(document, sink)
   reportMissingFeatures(document, sink, source.expansions)
 

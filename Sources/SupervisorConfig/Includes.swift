@@ -5,6 +5,8 @@ struct ConfigurationSource {
   var document: INIDocument
   var expansions: Expansions
   var files: [String]
+  /// The supervisor's own environment, with `environment_defaults` in it.
+  var environment: [(String, String)]
 }
 
 /// Reads the main file and what it includes. nil: there is no main file to read, which has been reported.
@@ -28,6 +30,13 @@ func readDocument(_ input: ConfigurationInput, _ sink: DiagnosticSink) -> Config
   expansions.shared["here"] = .text(here)
   expansions.shared["host_node_name"] = .text(input.hostName)
   for (name, value) in input.environment { expansions.shared["ENV_" + name] = .text(value) }
+  // Before [include], which may need them; so the included files have no say in them.
+  var environment = input.environment
+  for (name, value) in environmentDefaults(reader.document, sink, expansions)
+  where environment.last(where: { $0.0 == name })?.1.isEmpty ?? true {
+    environment.append((name, value))
+    expansions.shared["ENV_" + name] = .text(value)
+  }
 
   var files = [input.path]
   if reader.document.contains("include") {
@@ -39,7 +48,19 @@ func readDocument(_ input: ConfigurationInput, _ sink: DiagnosticSink) -> Config
     }
   }
   for diagnostic in reader.diagnostics { sink.report(diagnostic) }
-  return ConfigurationSource(document: reader.document, expansions: expansions, files: files)
+  return ConfigurationSource(document: reader.document, expansions: expansions, files: files, environment: environment)
+}
+
+/// `[supervisord] environment_defaults=`: what variables are that are not set or empty. Compose files pass on what nobody has set as
+/// an empty variable, and it hides the one that an image has.
+private func environmentDefaults(
+  _ document: INIDocument, _ sink: DiagnosticSink, _ expansions: Expansions
+) -> [(name: String, value: String)] {
+  guard let section = document.section("supervisord") else { return [] }
+  let key = "environment_defaults"
+  let reader = SectionReader(section: section, document: document, sink: sink, expansions: expansions)
+  guard let text = reader.text(key) else { return [] }
+  return readEnvironment(text, reader, key)
 }
 
 /// The paths that the patterns of `files=` match, sorted per pattern.
@@ -98,6 +119,12 @@ private func readInclude(
         severity: .warning, file: option.file, line: option.line, section: "include", key: "files",
         message: "ignored: an included file cannot include", remedy: "list the files in the [include] of \(input.path)")
     )
+  }
+  if let option = reader.document.section("supervisord")?.options["environment_defaults"], option.file == path {
+    sink.report(
+      Diagnostic(
+        severity: .warning, file: option.file, line: option.line, section: "supervisord", key: "environment_defaults",
+        message: "ignored: it counts in the main file only", remedy: "move it to [supervisord] of \(input.path)"))
   }
   reader.document.replaceHere(with: splitPath(input.absolutePath(path)).directory)
 }

@@ -100,7 +100,7 @@ public enum KnownKeys {
   ]
   private static let supervisordExtensions = [
     "container", "shutdown_timeout", "start_timeout", "control_socket", "tail_bytes", "event_capacity", "log_format",
-    "cpu_class", "cpu_affinity",
+    "cpu_class", "cpu_affinity", "environment_defaults",
   ]
   private static let programOriginals = [
     "command", "process_name", "numprocs", "numprocs_start", "priority", "autostart", "autorestart", "startsecs",

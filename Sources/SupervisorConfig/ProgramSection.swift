@@ -149,7 +149,7 @@ private func readProcess(
 ) -> [PendingDependency] {
   var own: [(name: String, value: String)] = []
   if let option = reader.option("environment"), let text = reader.expanded(option.value, "environment") {
-    own = readEnvironment(text, reader)
+    own = readEnvironment(text, reader, "environment")
   }
   for (name, value) in own { reader.expansions["ENV_" + name] = .text(value) }
 

@@ -37,7 +37,9 @@ func readSupervisord(_ reader: SectionReader, _ input: ConfigurationInput) -> Su
     } ?? input.temporaryDirectory
   spec.keepOldChildLogs = reader.value("nocleanup", false, booleanValue)
   settings.stripANSI = reader.value("strip_ansi", false, booleanValue)
-  if let text = reader.expandedTwice("environment") { settings.environment = readEnvironment(text, reader) }
+  if let text = reader.expandedTwice("environment") {
+    settings.environment = readEnvironment(text, reader, "environment")
+  }
 
   spec.container = reader.value("container", spec.container, containerNameValue)
   spec.shutdownTimeout = reader.optional("shutdown_timeout", optionalDurationValue) ?? nil
@@ -127,24 +129,24 @@ private func containerNameValue(_ text: String) throws(ValueProblem) -> String {
 }
 
 /// An `environment=`, with a warning for what supervisord would drop without a word.
-func readEnvironment(_ text: String, _ reader: SectionReader) -> [(name: String, value: String)] {
+func readEnvironment(_ text: String, _ reader: SectionReader, _ key: String) -> [(name: String, value: String)] {
   do throws(EnvironmentProblem) {
     let result = try environmentPairs(text)
     if let token = result.dropped.first {
       reader.warning(
-        "environment", "\(pythonRepresentation(token)) is ignored: a comma was expected there, as in supervisord",
-        remedy: "put the value in double quotes" + reader.remedyForCut("environment"))
+        key, "\(pythonRepresentation(token)) is ignored: a comma was expected there, as in supervisord",
+        remedy: "put the value in double quotes" + reader.remedyForCut(key))
     }
     return result.pairs
   } catch {
     switch error {
     case .unevenPairs:
       reader.error(
-        "environment", "Unexpected end of key/value pairs in value '\(text)'",
+        key, "Unexpected end of key/value pairs in value '\(text)'",
         remedy: "write NAME=\"value\",NAME2=\"value2\"; quote what is more than letters, digits and _/.+-():"
-          + reader.remedyForCut("environment"))
+          + reader.remedyForCut(key))
     case .words(let problem):
-      reader.error("environment", problem.text, remedy: "close every quote" + reader.remedyForCut("environment"))
+      reader.error(key, problem.text, remedy: "close every quote" + reader.remedyForCut(key))
     }
     return []
   }

@@ -30,6 +30,7 @@ enum Command: String, CaseIterable {
   func run(_ arguments: [String], _ console: Console) throws(Failure) {
     let interruption = try Interruption.block()
     let environment = ProcessEnvironment.current
+    ProcessEnvironment.forgetClientVariables()
     let settings = try Settings(
       environment: environment, workingDirectory: ProcessEnvironment.workingDirectory, firstStart: self == .initialise)
     let executable = ProcessEnvironment.executable

@@ -106,6 +106,21 @@ struct MigrateTests {
     #expect(ScramVerifier(changed)?.matches("another good one") == true)
   }
 
+  /// They are the API's, or empty.
+  @Test(arguments: ["", "nowhere"])
+  func variablesOfLibpqLeadNowhereElse(_ value: String) throws {
+    let sandbox = try Sandbox()
+    try sandbox.serve()
+    var variables: [String: String] = [:]
+    for name in [
+      "HOST", "HOSTADDR", "PORT", "USER", "DATABASE", "SERVICE", "SSLMODE", "OPTIONS", "PASSWORD", "TARGETSESSIONATTRS",
+    ] {
+      variables["PG" + name] = value
+    }
+    let done = try sandbox.hive("migrate", variables.merging(["HIVE_READY_TIMEOUT": "5"]) { $1 })
+    #expect(done.ending == .exited(0), "\(done.output)")
+  }
+
   @Test func concurrentRunsDoOneAfterTheOther() throws {
     let sandbox = try Sandbox()
     try sandbox.serve()

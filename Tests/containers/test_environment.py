@@ -1,7 +1,74 @@
 """What the environment of a container may say, and what happens when it says nothing or what cannot be."""
 
+import json
+import pathlib
+import re
+
 import pytest
+from lab import docker as engine
 from lab.container import GENIE
+from lab.docker import docker
+from lab.dockerfile import parse
+
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
+
+
+# --- empty variables ---------------------------------------------------------------------------------------------------------
+
+
+def image_variables(role):
+    """The variables that the role's Dockerfile sets."""
+    text = (PROJECT / f"Dockerfile.{role}").read_text()
+    return [name for one in parse(text) if one.word == "ENV" for name in re.findall(r"(\w+)=", one.text)]
+
+
+def documented_variables():
+    """The variables that the documents speak of, and those of the compose files."""
+    names = set()
+    for document in ("environment", "postgres", "api"):
+        text = (PROJECT / f"docs/{document}.md").read_text()
+        names |= set(re.findall(r"`((?:HIVE|HIVESUP|POSTGRES|THERMAL|PG)[A-Z_]+)`", text))
+    for compose in PROJECT.glob("etc/*/compose*.yaml"):
+        names |= set(re.findall(r"^ {6}([A-Z_]+): ", compose.read_text(), re.MULTILINE))
+    return names
+
+
+def empty(names):
+    return [word for name in sorted(names) for word in ("--env", f"{name}=")]
+
+
+def plan(role, *options):
+    done = docker("run", "--rm", "--label", engine.LABEL, "--network", "none", *options, role.image, "check", "--json", check=False)
+    assert done.returncode == 0, done
+    return json.loads(done.stdout)["plan"]
+
+
+def test_an_empty_variable_of_the_image_changes_no_plan(role):
+    """Compose files pass on a variable that nobody has set as an empty one, and it hides the image's."""
+    names = image_variables(role)
+    assert {"HIVE_ROLE", "HIVE_PORT", "HIVE_REDIS", "HIVESUP_SOCKET", "HIVE_BIN_DIR", "HIVE_RUN_DIR"} <= set(names)
+    usual = plan(role)
+    for name in names:
+        assert plan(role, *empty([name])) == usual, name
+
+
+def test_with_every_variable_empty_it_is_the_container_that_it_is_with_none(role, container):
+    names = set(image_variables(role)) | documented_variables()
+    assert {"HIVE_LOG_LEVEL", "HIVE_BIND", "HIVE_DATABASE_URL", "HIVE_DB_PASSWORD_FILE", "POSTGRES_DB", "HIVE_PG_PIN", "PGDATA"} <= names
+    one, usual = container(role).run(*empty(names)), container(role).run()
+    one.wait_health()
+    usual.wait_health()
+    made = one.create(1)
+    assert [row["id"] for row in one.request("GET", role.resource).json["items"]] == [made]
+    assert one.ctl("status").stdout.count("RUNNING") == 3
+    # psql is none of our programs, and takes an empty PGSERVICE for the name of one.
+    for script in ("ls -A /var/lib/postgresql/data /run/hivesup/postgres", "env -u PGSERVICE psql -h /run/hivesup/postgres -U hive_monitor "
+                   "-d postgres -XAtc 'SELECT name, setting FROM pg_settings'"):
+        assert one.shell(script).stdout == usual.shell(script).stdout
+    assert set(one.programs()) == set(usual.programs())
+    states = [{name: each["state"] for name, each in which.programs().items()} for which in (one, usual)]
+    assert states[0] == states[1]
+    assert one.stop()[0] == 0
 
 
 # --- secrets -----------------------------------------------------------------------------------------------------------------
