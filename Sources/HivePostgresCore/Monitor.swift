@@ -51,7 +51,7 @@ public struct Monitor {
       thermal: thermal,
       pinner: Pinner.live(
         settings: settings.pinning, environment: settings.childEnvironment, dataDirectory: volume.dataDirectory,
-        console: console),
+        runDirectory: settings.runDirectory, console: console),
       dataDirectory: volume.dataDirectory, checkInterval: settings.monitorInterval, notify: notify, console: console,
       at: next)
     var session = Session()

@@ -147,6 +147,22 @@ struct PinnedServerTests {
     #expect(Affinity.current(of: monitor.pid) == Affinity.current())
   }
 
+  /// Masks and monitors as they are: one is killed, the next one is told to place nothing.
+  @Test func offAfterAnotherMonitorPutsTheServerBack() throws {
+    let sandbox = try sandbox()
+    let server = try sandbox.serve()
+    let monitor = try sandbox.start("monitor")
+    var looker = Looker(postmaster: server.pid)
+    #expect(Harness.eventually { looker.look().contains { $0.role == .autovacuumLauncher && $0.mask == "1" } })
+    kill(monitor.pid, SIGKILL)
+    _ = Harness.finish(monitor, seconds: 5)
+    let next = try sandbox.start("monitor", ["HIVE_PG_PIN": "off"])
+    #expect(Harness.eventually { looker.look().allSatisfy { $0.mask == Affinity.current()?.list } }, "\(looker.look())")
+    kill(next.pid, SIGTERM)
+    #expect(Harness.finish(next, seconds: 5) == .exited(0))
+    #expect(next.output().contains("cores by role: off"), "\(next.output())")
+  }
+
   /// Root without CAP_SYS_NICE may not move another user's processes: said once, and everything else goes on.
   @Test(.enabled(if: Harness.isRoot, "being another user takes root"))
   func withoutThePermissionTheServerRunsOn() throws {

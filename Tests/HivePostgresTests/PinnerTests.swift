@@ -27,6 +27,7 @@ private final class FakeKernel: @unchecked Sendable {
   var questions = 0
   var titlesRead = 0
   var lines: [String] = []
+  var record: PinRecord?
   static let postmaster: pid_t = 100
 
   init() { processes[Self.postmaster] = Process(title: "/bin/postgres -D /v", mask: [0, 1]) }
@@ -98,7 +99,8 @@ private final class FakeKernel: @unchecked Sendable {
     classes["HIVE_CPU_EFFICIENCY"] = "1"
     return Pinner(
       settings: try PinSettings(environment: environment), environment: classes, machine: machine ?? Self.twoCPUs(),
-      kernel: kernel, console: Console { self.lines.append($0) }, find: { self.server })
+      kernel: kernel, console: Console { self.lines.append($0) },
+      record: PinRecord.Store(read: { self.record }, write: { self.record = $0 }), find: { self.server })
   }
 
   static func twoCPUs(_ allowed: @escaping @Sendable () -> CPUSet? = { [0, 1] }) -> Machine {
@@ -383,6 +385,64 @@ private final class FakeKernel: @unchecked Sendable {
     allowed.cpus = [0, 1]
     pinner.look(fake.server, state: .normal)
     #expect(fake.mask(101) == "0" && fake.mask(102) == "1")
+  }
+
+  /// A reload has switched it off: the server runs on, and the monitor is another one.
+  @Test func offPutsBackWhatAMonitorBeforeHasDone() throws {
+    let fake = FakeKernel()
+    for (pid, title) in [(101, "postgres: walwriter "), (102, "postgres: autovacuum launcher ")] {
+      fake.fork(pid_t(pid), title)
+    }
+    func masks() -> [String] { [100, 101, 102].map { fake.mask($0) ?? "" } }
+    var first = try fake.pinner()
+    first.look(fake.server, state: .normal)
+    #expect(masks() == ["0", "0", "1"] && fake.record?.cpus == [0, 1])
+    // It dies, and the next one does not take the masks for the server's own.
+    var second = try fake.pinner()
+    second.look(fake.server, state: .normal)
+    #expect(fake.record?.cpus == [0, 1])
+    // The kernel has to allow it.
+    fake.error = EPERM
+    var refused = try fake.pinner(["HIVE_PG_PIN": "off"])
+    refused.look(fake.server, state: .normal)
+    #expect(masks() == ["0", "0", "1"] && fake.record != nil)
+    fake.error = 0
+    var off = try fake.pinner(["HIVE_PG_PIN": "off"])
+    off.look(nil, state: .normal)
+    off.look(fake.server, state: .normal)
+    #expect(masks() == ["0-1", "0-1", "0-1"] && fake.record == nil && off.document() == nil)
+    #expect(fake.lines.last?.contains("CPU 0-1 again") == true)
+    // Whatever anybody does from here on is not its business.
+    fake.processes[101]?.mask = [0]
+    off.look(fake.server, state: .normal)
+    off.poll()
+    #expect(fake.mask(101) == "0")
+  }
+
+  @Test func offLeavesAnotherServerAlone() throws {
+    let fake = FakeKernel()
+    var first = try fake.pinner()
+    first.look(fake.server, state: .normal)
+    // Another server under the same number, which somebody has placed on purpose.
+    fake.processes[100] = .init(title: "/bin/postgres -D /v", mask: [1], start: 2)
+    var off = try fake.pinner(["HIVE_PG_PIN": "off"])
+    off.look(fake.server, state: .normal)
+    #expect(fake.mask(100) == "1")
+  }
+
+  @Test func theRecordIsReadAsItIsWritten() throws {
+    let sysfs = FakeSysfs()
+    let store = PinRecord.Store.file(in: sysfs.root)
+    #expect(store.read() == nil)
+    let record = PinRecord(postmaster: ProcessIdentity(pid: 17, start: 4_711_000_000), cpus: [0, 1, 2, 8])
+    store.write(record)
+    #expect(store.read() == record)
+    for text in ["", "17", "17 4711", "17 4711 x", "17 4711 \n", "-1 4711 0", "17 4711 0 0", "0 1 0", "\u{0}"] {
+      try sysfs.write("pinned", text)
+      #expect(store.read() == nil, "\(text.debugDescription)")
+    }
+    store.write(nil)
+    #expect(try !FileSystem.exists(Path.join(sysfs.root, "pinned")))
   }
 
   @Test func offAsksNothingAtAll() throws {

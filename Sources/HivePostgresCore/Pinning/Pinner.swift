@@ -30,6 +30,9 @@ struct Pinner {
   private let kernel: PinKernel
   /// The postmaster and its children, for looks between two checks at a server that has just come.
   private let find: () -> (postmaster: ProcessInfo, children: [ProcessInfo])?
+  private let record: PinRecord.Store
+  /// Whether a monitor before this one had placed the server has been looked at, where this one does not.
+  private var hasLetGo = false
 
   private var fingerprint: TopologyFingerprint?
   private var topology: Topology?
@@ -50,20 +53,22 @@ struct Pinner {
 
   init(
     settings: PinSettings, environment: [String: String], machine: Machine, kernel: PinKernel, console: Console,
-    find: @escaping () -> (postmaster: ProcessInfo, children: [ProcessInfo])?
+    record: PinRecord.Store = .none, find: @escaping () -> (postmaster: ProcessInfo, children: [ProcessInfo])?
   ) {
     self.settings = settings
     self.environment = environment
     self.machine = machine
     self.kernel = kernel
     self.console = console
+    self.record = record
     self.find = find
   }
 
   /// For this machine. What is allowed here is what the supervisor may use: this process, and the server, may have been given less than
   /// that by the supervisor, or by a pinner before this one.
   static func live(
-    settings: PinSettings, environment: [String: String], dataDirectory: String, console: Console
+    settings: PinSettings, environment: [String: String], dataDirectory: String, runDirectory: String,
+    console: Console
   ) -> Pinner {
     let own = Affinity.current()
     let supervisor = getppid()
@@ -79,7 +84,7 @@ struct Pinner {
     }
     return Pinner(
       settings: settings, environment: environment, machine: machine, kernel: .live(), console: console,
-      find: { StoppedProcesses.server(of: dataDirectory) })
+      record: .file(in: runDirectory), find: { StoppedProcesses.server(of: dataDirectory) })
   }
 
   /// How long until the next `poll`; nil while nothing is pinned.
@@ -91,7 +96,10 @@ struct Pinner {
   mutating func look(_ server: (postmaster: ProcessInfo, children: [ProcessInfo])?, state: ThermalState) {
     self.state = state
     replan()
-    guard plan != nil else { return }
+    guard plan != nil else {
+      if let server { letGo(server) }
+      return
+    }
     stuck = []
     pinSelf()
     guard let server else {
@@ -137,6 +145,21 @@ struct Pinner {
       }
       topology = machine.topology()
     }
+  }
+
+  /// Nothing is to be placed: what a monitor before this one has done to this server is taken back, once.
+  private mutating func letGo(_ server: (postmaster: ProcessInfo, children: [ProcessInfo])) {
+    guard !hasLetGo else { return }
+    hasLetGo = true
+    let postmaster = server.postmaster.identity
+    guard let before = record.read(), before.postmaster == postmaster else { return }
+    // The postmaster first: those that are born from now on need nothing more.
+    var isRefused = set(before.cpus, postmaster.pid, "postmaster") != 0
+    let children = kernel.children(postmaster.pid).map(Pinner.numbers) ?? server.children.map(\.identity.pid)
+    for pid in children where set(before.cpus, pid, "process \(pid)") != 0 { isRefused = true }
+    guard !isRefused else { return }
+    record.write(nil)
+    console.info("cores by role: off; all of the server's processes run on CPU \(before.cpus) again, as at its start")
   }
 
   // MARK: In between
@@ -210,6 +233,10 @@ struct Pinner {
     forget()
     postmaster = identity
     postmasterTitle = kernel.title(identity.pid) ?? ""
+    // As it was before anybody moved it; a monitor before this one may know that.
+    if record.read()?.postmaster != identity, let cpus = kernel.mask(identity.pid) {
+      record.write(PinRecord(postmaster: identity, cpus: cpus))
+    }
     looksLeft = Pinner.firstLooks
   }
 
