@@ -109,4 +109,62 @@ import Testing
     #expect(Harness.finish(monitor, seconds: 5) == .exited(0))
     #expect(monitor.output().contains("no answer within"), "\(monitor.output())")
   }
+
+  /// The same on a real server, where a session has locked pg_database: nobody gets in any more, and what needs no session starts as ever.
+  @Test(
+    .enabled(if: Harness.hasPostgres, Harness.needsPostgres),
+    .enabled(if: CPUSet([0, 1]).isSubset(of: Affinity.current() ?? []), "needs CPU 0 and CPU 1"))
+  func processesAreMovedWhilePgDatabaseIsLocked() throws {
+    let sandbox = try Sandbox()
+    sandbox.environment.merge([
+      "HIVE_CPU_PERFORMANCE": "0", "HIVE_CPU_EFFICIENCY": "1", "HIVE_MONITOR_INTERVAL": "1",
+      "HIVE_PG_PIN_BACKGROUND_WRITER": "efficiency", "HIVESUP_SOCKET": sandbox.root + "/control.sock",
+      "HIVESUP_SYSFS_ROOT": "/nonexistent",
+    ]) { $1 }
+    let control = ControlSocket(path: sandbox.root + "/control.sock")
+    try control.open()
+    let server = try sandbox.serve()
+    #expect(try sandbox.hive("migrate").ending == .exited(0))
+    let lock = try Child(
+      (Harness.bindir ?? "") + "/psql",
+      [
+        "-h", sandbox.run, "-p", String(sandbox.port), "-U", "postgres", "-wXAtq", "postgres",
+        "-c", "BEGIN", "-c", "LOCK pg_database", "-c", "SELECT pg_sleep(60)",
+      ], environment: ["PATH": "/usr/bin:/bin"], deathSignal: 0)
+    defer {
+      lock.kill()
+      lock.release()
+    }
+    func isLocked() -> Bool {
+      ProcessTable.children(server.pid).contains { ProcessTable.title($0.identity.pid).hasSuffix("[local] SELECT") }
+    }
+    #expect(Harness.eventually(isLocked), "\(lock.output())")
+    let monitor = try sandbox.start("monitor")
+    func writer() -> pid_t? {
+      ProcessTable.children(server.pid).map(\.identity.pid).first {
+        ServerRole(title: ProcessTable.title($0)) == .backgroundWriter
+      }
+    }
+    func isMoved(_ pid: pid_t) -> Bool { Affinity.current(of: pid) == [1] }
+    #expect(Harness.eventually { writer().map(isMoved) ?? false }, "\(monitor.output())")
+    var waits: [Duration] = []
+    for round in 0..<8 {
+      let old = try #require(writer())
+      kill(old, SIGTERM)
+      #expect(Harness.eventually { writer().map { $0 != old } ?? false })
+      let since = ContinuousClock.now
+      let new = try #require(writer())
+      #expect(Harness.eventually { isMoved(new) })
+      waits.append(.now - since)
+      // At another point of the monitor's rhythm each time.
+      usleep(useconds_t(370_000 + 20_000 * round))
+    }
+    #expect(waits.allSatisfy { $0 < .seconds(1) }, "\(waits)")
+    #expect(isLocked())
+    kill(monitor.pid, SIGTERM)
+    #expect(Harness.finish(monitor, seconds: 5) == .exited(0))
+    #expect(monitor.output().contains("no answer within"), "\(monitor.output())")
+    lock.kill()
+    #expect(sandbox.stop(server) == .exited(0))
+  }
 }
