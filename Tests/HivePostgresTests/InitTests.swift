@@ -154,7 +154,8 @@ struct InitTests {
     let asked = ContinuousClock.now
     kill(child.pid, signal)
     let ending = Harness.finish(child, seconds: 10)
-    #expect(ContinuousClock.now - asked < .seconds(1))
+    // The script would take thirty.
+    #expect(ContinuousClock.now - asked < .seconds(8))
     // On a busy machine the earliest one arrives before the program could block it: the same to a shell, and as harmless.
     #expect(ending == .exited(128 + signal) || ending == .signaled(signal), "\(child.output())")
     #expect(try entries(sandbox).isEmpty)

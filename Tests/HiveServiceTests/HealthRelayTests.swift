@@ -73,7 +73,7 @@ struct HealthRelayTests {
       let begin = ContinuousClock.now
       let response = try HTTPConnection.request(service.port, "GET", "/api/v1/health")
       #expect(response.status == 503)
-      #expect(ContinuousClock.now - begin < .seconds(1))
+      #expect(ContinuousClock.now - begin < .seconds(5))
       #expect(try response.json["status"] == "unhealthy" && response.json["database"] == "unknown")
       #expect(response.text.contains("cannot get the verdict of PID 1 from \(control.path)"))
     }
