@@ -121,6 +121,8 @@ extension Supervisor {
 
     for id in removed { if let i = indexOf[id] { beginRemoval(i, who) } }
     for id in toReplace { if let i = indexOf[id] { beginReplacement(i, who) } }
+    // What is down is new before anything is started: nobody starts on what another program was.
+    for id in toReplace { if let i = indexOf[id] { applyReplacement(i) } }
     for id in returning { if let i = indexOf[id] { comeBack(i, who) } }
     for (id, old) in toPin { if let i = indexOf[id] { pinningReloaded(i, from: old) } }
     for id in toAdjust { if let i = indexOf[id] { adjustChecks(i) } }

@@ -113,9 +113,12 @@ struct Deadlines {
       let state = programs[run.program]?.state ?? .starting
       programs[run.program] = Due(state: state)
     case .signal(let run, let signal, _):
+      // A new stop plan holds at once, so a signal that had to wait for the exec status may be another one by now.
+      let plan = world.core.spec(of: run.program)?.stopPlan ?? []
       change(run, in: world) {
         $0.received.insert(signal)
-        if $0.signal == signal { $0.signal = nil }
+        let isOfStep = plan.indices.contains($0.step) && plan[$0.step].signal == signal
+        if $0.signal == signal || isOfStep && $0.signal != 9 { $0.signal = nil }
       }
     case .endTree(let run, _):
       guard let plan = world.core.spec(of: run.program)?.treePlan else { break }

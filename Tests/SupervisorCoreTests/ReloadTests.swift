@@ -159,6 +159,31 @@ struct ReloadTests {
     }
   }
 
+  @Test func nothingStartsOnWhatAnotherProgramWasBefore() {
+    // x waits for c only; then it waits for b alone, which had completed and is now a service that is not ready.
+    let world = up([
+      program("x") {
+        $0.dependencies = [Dependency(program: "b", condition: .ready), Dependency(program: "c", condition: .ready)]
+      },
+      program("b") { $0.kind = .oneshot }, program("c") { $0.autostart = false },
+    ]) { name, run in
+      name == "b" && run == 1 ? Behaviour(life: .seconds(1), status: .exited(0)) : Behaviour(readyAfter: nil)
+    }
+    #expect(world.snapshot("b")?.isCompleted == true && world.spawns("x").isEmpty)
+    world.request(
+      .reload(
+        changed(world.core.spec) {
+          $0.programs[0].execution.arguments.append("y")
+          $0.programs[0].dependencies.removeLast()
+          $0.programs[1].kind = .service
+          $0.programs[1].readiness = notifying
+        }))
+    world.run(.seconds(5))
+    #expect(world.spawns("x").isEmpty)
+    #expect(world.snapshot("x")?.waitingFor.count == 1)
+    #expect(world.core.spec(of: world.id("b"))?.kind == .service)
+  }
+
   @Test func whatAPersonStoppedStaysDown() {
     let world = up([program("x")])
     world.request(.stop(target: "x", wait: true, now: false))

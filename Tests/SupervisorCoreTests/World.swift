@@ -83,6 +83,7 @@ final class World {
   /// The present run of each program.
   private(set) var current: [ProgramID: Run] = [:]
   private(set) var records: [EventRecord] = []
+  private var states: [ProgramID: ProcessState] = [:]
   private(set) var lines: [(LogLevel, String)] = []
   private(set) var actions: [(at: Instant, action: Action)] = []
   private(set) var answers: [RequestID: CommandResult] = [:]
@@ -222,6 +223,7 @@ final class World {
       if let last = records.last, record.seq != last.seq + 1 { defect("the event numbers have a gap") }
       records.append(record)
       deadlines.published(record, in: self)
+      if let id = record.program, let state = record.to { states[id] = state }
       if record.to == .running, let id = record.program, let run = current[id] { wasUp.insert(run.id) }
       return
     }
@@ -325,9 +327,10 @@ final class World {
   /// Independent of the core's own evaluation: from what it published and what this world knows.
   private func checkDependencies(_ spec: ProgramSpec) {
     for dependency in spec.dependencies {
-      let others = core.programs.filter { id in
-        core.spec(of: id).map { $0.program == dependency.program || $0.namespec == dependency.program } ?? false
-      }
+      // What is on its way out of the configuration is nobody's dependency any more.
+      let others = core.records.filter {
+        !$0.isRemoving && ($0.spec.program == dependency.program || $0.spec.namespec == dependency.program)
+      }.map(\.id)
       if others.isEmpty { defect("\(spec.name) was started although \(dependency.program) does not exist") }
       for other in others {
         guard let run = current[other] else {
@@ -413,7 +416,8 @@ final class World {
   private func probe(_ id: RunID, _ role: CheckRole, _ timeout: Interval) {
     guard let run = runs[id] else { return defect("probed \(id), which never was") }
     if run.isReportedGone || !run.isReportedSpawned { defect("probed \(id), which has no process") }
-    let state = core.snapshot(of: id.program, at: now)?.state
+    // As it was when the probe was asked for: the same event may have gone on to stop the program.
+    let state = states[id.program]
     if state != .running, role == .liveness || state != .starting {
       defect("\(role) probe of \(id) in state \(state?.name ?? "")")
     }
