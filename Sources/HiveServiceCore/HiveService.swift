@@ -42,8 +42,16 @@ public struct HiveService: Sendable {
     let health = HealthRoutes(
       container: configuration.role.rawValue, conninfo: configuration.conninfo,
       control: configuration.controlSocket.map { ControlSocketClient(path: $0, eventLoopGroup: group) })
-    let watchdog = Mutex<Task<Void, Never>?>(nil)
-    let listener = makeListener(pool, health, group) { watchdog.withLock { $0 = startWatchdog(group) } }
+    let reporter = makeReporter(pool, group)
+    let background = Mutex<[Task<Void, Never>]>([])
+    // PID 1 is to know of a database that is not there before it calls the service ready.
+    let listener = makeListener(pool, health, group) {
+      await reporter?.look()
+    } onReady: {
+      background.withLock {
+        $0 = [startWatchdog(group), reporter.map { one in Task { await one.run() } }].compactMap(\.self)
+      }
+    }
     var services = ServiceGroupConfiguration(
       services: [listener], gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet(logger))
     services.maximumGracefulShutdownDuration = configuration.drainTimeout + Self.answerTime
@@ -56,12 +64,23 @@ public struct HiveService: Sendable {
     async let closed: Void = pool.close(timeout: .milliseconds(200))
     await health.close()
     await closed
-    watchdog.withLock { $0?.cancel() }
+    background.withLock { $0.forEach { $0.cancel() } }
     logger.notice("stopped")
   }
 
+  /// nil where there is no PID 1 that takes reports.
+  private func makeReporter(_ pool: PostgresPool, _ group: any EventLoopGroup) -> DatabaseReporter? {
+    configuration.controlSocket.map { path in
+      DatabaseReporter(
+        pool: pool, control: ControlSocketClient(path: path, eventLoopGroup: group), target: configuration.target,
+        remedy: configuration.databaseVariable.map { "\($0) names it: without it the API uses the container's own" },
+        logger: logger)
+    }
+  }
+
   private func makeListener(
-    _ pool: PostgresPool, _ health: HealthRoutes, _ group: any EventLoopGroup, onReady: @escaping @Sendable () -> Void
+    _ pool: PostgresPool, _ health: HealthRoutes, _ group: any EventLoopGroup,
+    beforeAccepting: @escaping @Sendable () async -> Void, onReady: @escaping @Sendable () -> Void
   ) -> HTTPListener {
     var routes = RouteTable()
     health.add(to: &routes)
@@ -79,6 +98,7 @@ public struct HiveService: Sendable {
       limits: HTTPListener.Limits(
         maximumConnections: configuration.maximumConnections, idleTimeout: configuration.idleTimeout),
       responder: routes.makeResponder(), tracker: tracker, eventLoopGroup: group, logger: logger,
+      beforeAccepting: beforeAccepting,
       onAccepting: { addresses in
         let list = addresses.map { "\($0)" }.joined(separator: ", ")
         logger.notice("\(configuration.role.rawValue) API \(ServiceVersion.current) accepts on \(list)")

@@ -18,6 +18,10 @@ public struct ServiceConfiguration: Sendable {
 
   var role: Role
   var conninfo: String
+  /// Where `conninfo` leads, for people.
+  var target: PostgresTarget
+  /// What names the database when it is not the container's own.
+  var databaseVariable: String?
   /// Whether `conninfo` leads to pgbouncer, where statements of one session may come to several of the server's.
   var isPooled: Bool
   var host: String
@@ -45,9 +49,9 @@ public struct ServiceConfiguration: Sendable {
     var reader = EnvironmentReader(environment)
     let role = reader.choice("HIVE_ROLE", Role.self)
     self.role = role ?? .genie
-    host = environment["HIVE_BIND"] ?? "0.0.0.0"
+    host = reader.text("HIVE_BIND") ?? "0.0.0.0"
     port = reader.integer("HIVE_PORT", 0...65535, default: self.role.port)
-    controlSocket = environment["HIVESUP_SOCKET"].flatMap { $0.isEmpty ? nil : $0 }
+    controlSocket = reader.text("HIVESUP_SOCKET")
     poolSize = reader.integer("HIVE_POOL_SIZE", 1...1000, default: 5)
     poolOverflow = reader.integer("HIVE_POOL_OVERFLOW", 0...1000, default: 10)
     poolTimeout = reader.seconds("HIVE_POOL_TIMEOUT", default: 5)
@@ -59,19 +63,26 @@ public struct ServiceConfiguration: Sendable {
     maximumBodyBytes = reader.integer("HIVE_MAX_BODY_BYTES", 1...(64 << 20), default: 1 << 20)
     maximumConnections = reader.integer("HIVE_MAX_CONNECTIONS", 1...1_000_000, default: 1000)
     hotRequests = reader.integer("HIVE_HOT_REQUESTS", 1...1_000_000, default: 4)
-    thermalPath = (environment["HIVE_RUN_DIR"].flatMap { $0.isEmpty ? nil : $0 } ?? "/run/hivesup") + "/thermal"
+    thermalPath = (reader.text("HIVE_RUN_DIR") ?? "/run/hivesup") + "/thermal"
     logLevel = reader.choice("HIVE_LOG_LEVEL", Logger.Level.self, default: .info)
     logFormat = reader.choice("HIVE_LOG_FORMAT", LineLogHandler.Format.self, default: .text)
-    let isPooled = reader.flag("HIVE_PGBOUNCER") && !Self.isElsewhere(environment)
+    databaseVariable = Self.databaseVariable(reader)
+    let isPooled = reader.flag("HIVE_PGBOUNCER") && databaseVariable == nil
     self.isPooled = isPooled
-    conninfo = Self.conninfo(environment, self.role, isPooled: isPooled)
-    guard reader.problems.isEmpty else { throw InvalidEnvironment(problems: reader.problems) }
+    conninfo = Self.conninfo(reader, self.role, isPooled: isPooled)
+    let target = PostgresTarget(conninfo: conninfo, environment: environment)
+    if target == nil {
+      reader.problems.append(
+        "\(databaseVariable ?? "HIVE_RUN_DIR") is not as libpq wants it: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, "
+          + "with %XX for each character of the password that is neither letter nor digit")
+    }
+    guard reader.problems.isEmpty, let target else { throw InvalidEnvironment(problems: reader.problems) }
+    self.target = target
   }
 
-  /// Whether the database is named by `HIVE_DATABASE_URL` or by libpq's own variables, and so is not the container's.
-  private static func isElsewhere(_ environment: [String: String]) -> Bool {
-    environment["HIVE_DATABASE_URL"]?.isEmpty == false
-      || ["PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE"].contains { environment[$0] != nil }
+  /// The variable that names the database, ours or one of libpq's; nil when it is the container's own.
+  private static func databaseVariable(_ reader: EnvironmentReader) -> String? {
+    ["HIVE_DATABASE_URL", "PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE"].first { reader.text($0) != nil }
   }
 
   /// In the name of pgbouncer's socket (etc/conf.d/pgbouncer.conf).
@@ -79,12 +90,12 @@ public struct ServiceConfiguration: Sendable {
 
   /// `HIVE_DATABASE_URL`, or libpq's own variables, or the container's socket directory (docs/postgres.md), in which pgbouncer
   /// stands beside the server.
-  private static func conninfo(_ environment: [String: String], _ role: Role, isPooled: Bool) -> String {
-    if let url = environment["HIVE_DATABASE_URL"], !url.isEmpty { return withoutDriver(url) }
+  private static func conninfo(_ reader: EnvironmentReader, _ role: Role, isPooled: Bool) -> String {
+    if let url = reader.text("HIVE_DATABASE_URL") { return withoutDriver(url) }
     // An empty conninfo leaves everything to PGHOST, PGPORT, PGUSER, PGDATABASE, PGPASSWORD, PGSERVICE, ….
-    if isElsewhere(environment) { return "" }
-    let directory = environment["HIVE_RUN_DIR"] ?? "/run/hivesup"
-    let port = isPooled ? poolerPort : environment["HIVE_PG_PORT"] ?? "5432"
+    if databaseVariable(reader) != nil { return "" }
+    let directory = reader.text("HIVE_RUN_DIR") ?? "/run/hivesup"
+    let port = isPooled ? poolerPort : reader.text("HIVE_PG_PORT") ?? "5432"
     return [("host", directory), ("port", port), ("user", role.user), ("dbname", role.database)]
       .map { "\($0)=\(quoted($1))" }.joined(separator: " ")
   }
@@ -124,12 +135,15 @@ public struct InvalidEnvironment: Error, CustomStringConvertible {
 
 private struct EnvironmentReader {
   private let environment: [String: String]
-  private(set) var problems: [String] = []
+  var problems: [String] = []
 
   init(_ environment: [String: String]) { self.environment = environment }
 
+  /// An empty variable counts as unset, as compose files pass them.
+  func text(_ name: String) -> String? { environment[name].flatMap { $0.isEmpty ? nil : $0 } }
+
   mutating func integer(_ name: String, _ range: ClosedRange<Int>, default fallback: Int) -> Int {
-    guard let text = environment[name], !text.isEmpty else { return fallback }
+    guard let text = text(name) else { return fallback }
     if let value = Int(text), range.contains(value) { return value }
     problems.append("\(name)=\(text) is not a number from \(range.lowerBound) to \(range.upperBound)")
     return fallback
@@ -144,8 +158,8 @@ private struct EnvironmentReader {
   }
 
   mutating func flag(_ name: String) -> Bool {
-    switch environment[name]?.lowercased() {
-    case nil, "", "0", "false", "no", "off": return false
+    switch text(name)?.lowercased() {
+    case nil, "0", "false", "no", "off": return false
     case "1", "true", "yes", "on": return true
     case let text?:
       problems.append("\(name)=\(text) is neither true nor false")
@@ -156,7 +170,7 @@ private struct EnvironmentReader {
   mutating func choice<Choice: RawRepresentable & CaseIterable>(
     _ name: String, _ type: Choice.Type, default fallback: Choice
   ) -> Choice where Choice.RawValue == String {
-    guard let text = environment[name], !text.isEmpty else { return fallback }
+    guard let text = text(name) else { return fallback }
     if let value = Choice(rawValue: text) { return value }
     problems.append("\(name)=\(text) is not one of \(Self.list(type))")
     return fallback
@@ -164,8 +178,8 @@ private struct EnvironmentReader {
 
   mutating func choice<Choice: RawRepresentable & CaseIterable>(_ name: String, _ type: Choice.Type) -> Choice?
   where Choice.RawValue == String {
-    if let text = environment[name], let value = Choice(rawValue: text) { return value }
-    let found = environment[name].map { "\(name)=\($0) is not one of" } ?? "\(name) is not set: it must be one of"
+    if let text = text(name), let value = Choice(rawValue: text) { return value }
+    let found = text(name).map { "\(name)=\($0) is not one of" } ?? "\(name) is not set: it must be one of"
     problems.append("\(found) \(Self.list(type))")
     return nil
   }

@@ -237,16 +237,22 @@ extension Supervisor {
 
   // MARK: The database
 
-  /// The reported check named `database` while it is fresh; else the readiness of the program that is asked by the `postgres` probe.
+  /// The reported checks named `database` while they are fresh: one that fails is enough, because who reports it may use another
+  /// database than the container's own. Without any, the readiness of the program that is asked by the `postgres` probe.
   private func databaseStatus(at moment: Moment) -> DatabaseStatus? {
     var hasReport = false
+    var reported: DatabaseStatus?
     for record in records {
       guard let state = record.reported.first(where: { $0.check.name == "database" }) else { continue }
       hasReport = true
-      if stale(state.observedAt, state.check.interval, at: moment) == nil {
-        return state.check.result.passed && isUp(record) ? .connected : .disconnected
+      guard stale(state.observedAt, state.check.interval, at: moment) == nil else { continue }
+      if reported == nil {
+        reported = state.check.result.passed && isUp(record) ? .connected : .disconnected
+      } else if !state.check.result.passed, isUp(record) {
+        reported = .disconnected
       }
     }
+    if let reported { return reported }
     for record in records {
       guard let check = record.spec.readiness, case .postgres = check.probe else { continue }
       if record.state == .running, record.isReady {

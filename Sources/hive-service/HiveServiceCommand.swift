@@ -27,7 +27,10 @@ struct HiveServiceCommand {
   private static func serve() async {
     let service: HiveService
     do {
-      service = try HiveService(environment: environment())
+      let environment = environment()
+      // An empty variable counts as not set, as compose files pass them; libpq takes some of them at their word (PGSERVICE, PGSSLMODE).
+      for (name, value) in environment where name.hasPrefix("PG") && value.isEmpty { unsetenv(name) }
+      service = try HiveService(environment: environment)
     } catch {
       complain("cannot start: \(error)")
       exit(2)

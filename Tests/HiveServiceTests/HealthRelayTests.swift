@@ -90,12 +90,20 @@ final class ControlSocketDouble: @unchecked Sendable {  // Unchecked: guarded by
   private let lock = NSLock()
   private var storedAnswer = ""
   private var storedRequest = ""
+  private var storedReports: [String] = []
+  private var storedReportAnswer = "HTTP/1.1 204 No Content\r\n\r\n"
 
   var answer: String {
     get { lock.withLock { storedAnswer } }
     set { lock.withLock { storedAnswer = newValue } }
   }
   var lastRequest: String { lock.withLock { storedRequest } }
+  /// Reports of checks, which come by themselves: they are kept apart, and answered with `reportAnswer`.
+  var reports: [String] { lock.withLock { storedReports } }
+  var reportAnswer: String {
+    get { lock.withLock { storedReportAnswer } }
+    set { lock.withLock { storedReportAnswer = newValue } }
+  }
 
   init() throws {
     path = "/tmp/hive-control-\(getpid())-\(UInt32.random(in: 0 ... .max)).sock"
@@ -119,8 +127,15 @@ final class ControlSocketDouble: @unchecked Sendable {  // Unchecked: guarded by
       guard client >= 0 else { break }
       var buffer = [UInt8](repeating: 0, count: 4096)
       let count = recv(client, &buffer, buffer.count, 0)
-      lock.withLock { storedRequest = String(decoding: buffer.prefix(max(0, count)), as: UTF8.self) }
-      let bytes = Array(answer.utf8)
+      let request = String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
+      let bytes = lock.withLock {
+        if request.hasPrefix("POST /v1/checks/") {
+          storedReports.append(request)
+          return Array(storedReportAnswer.utf8)
+        }
+        storedRequest = request
+        return Array(storedAnswer.utf8)
+      }
       if bytes.isEmpty {
         silent.append(client)
       } else {

@@ -360,6 +360,24 @@ struct CheckTests {
     #expect(World(configuration([program("x")])).core.health(at: moment(0)).database == nil)
   }
 
+  @Test func whoCannotReachItsDatabaseMakesItDisconnectedAndIsNotRestarted() {
+    let world = World(configuration([program("db"), program("api")]))
+    world.send(.boot)
+    world.run(.seconds(2))
+    let pid = world.core.health(at: world.now).services.first { $0.name == "api" }?.pid
+    func health() -> HealthReport { world.core.health(at: world.now) }
+    world.send(.checkReported(program: "db", report("database", true, "")))
+    world.send(.checkReported(program: "api", report("database", true, "")))
+    #expect(health().database == .connected && health().status == .healthy)
+    world.send(.checkReported(program: "api", report("database", false, "cannot reach the database at elsewhere:5432")))
+    #expect(health().database == .disconnected && health().status == .unhealthy)
+    #expect(health().reasons == ["api fails its check database: cannot reach the database at elsewhere:5432"])
+    #expect(health().services.first { $0.name == "api" }?.pid == pid)
+    #expect(health().services.first { $0.name == "api" }?.restarts == 0)
+    world.send(.checkReported(program: "api", report("database", true, "")))
+    #expect(health().database == .connected && health().status == .healthy)
+  }
+
   // MARK: The verdict in every state
 
   @Test func aServiceIsJudgedByItsState() {

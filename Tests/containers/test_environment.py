@@ -9,6 +9,7 @@ from lab import docker as engine
 from lab.container import GENIE
 from lab.docker import docker
 from lab.dockerfile import parse
+from lab.waiting import until
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -88,3 +89,56 @@ def test_a_secret_that_is_not_mounted_is_noticed(container, tmp_path, variable, 
     told = {"missing": "there is no such file; mount the secret, or unset the variable", "a directory": "it is a directory; name a file"}[how]
     assert f"cannot read {variable}=/run/secrets/db: {told}" in log, log
     assert "made a password" not in log and "initdb" not in log
+
+
+# --- a database elsewhere ----------------------------------------------------------------------------------------------------
+
+
+def test_an_api_that_is_sent_to_a_database_that_is_not_there_is_unhealthy_and_says_why(role, container):
+    """What an environment of the first design still has: the container's own database is well, and no request gets an answer of it."""
+    url = f"postgresql+psycopg://{role.owner}:correct-horse@{role.name}-postgres:5432/{role.database}"
+    # Docker gives a start 60 s otherwise.
+    one = container(role).run("--health-start-period", "5s", "--env", f"HIVE_DATABASE_URL={url}")
+    told = f"hive-service fails its check database: cannot reach the database at {role.name}-postgres:5432: "
+
+    def is_told():
+        try:
+            return told in one.request("GET", "/readyz").body.decode()
+        except OSError:
+            # The engine's proxy, before there is a listener.
+            return False
+
+    until(is_told, one.describe, 60, 0.1)
+    answer = one.request("GET", "/api/v1/health")
+    assert answer.status == 503 and answer.json["status"] == "unhealthy" and answer.json["database"] == "disconnected"
+    [reason] = answer.json["reasons"]
+    assert reason.startswith(told) and reason.endswith("HIVE_DATABASE_URL names it: without it the API uses the container's own"), reason
+    assert one.request("GET", role.resource).status == 503
+    one.wait_health("unhealthy", 120)
+    assert told in one.inspect()["State"]["Health"]["Log"][-1]["Output"]
+    # It was never called healthy, and nobody was restarted for it.
+    assert not [probe for probe in one.inspect()["State"]["Health"]["Log"] if probe["ExitCode"] == 0]
+    assert {name: program["restarts"] for name, program in one.programs().items() if program["restarts"]} == {}
+    assert "correct-horse" not in one.logs() + answer.body.decode() + one.ctl("events", "--json").stdout
+
+
+def test_a_restart_of_the_database_is_nothing_that_the_api_complains_of(role, container):
+    one = container(role).run()
+    one.wait_ready()
+    checks = one.programs()
+    assert [check["status"] for check in one.request("GET", "/api/v1/health").json["services"]["hive-service"]["checks"]
+            if check["name"] == "database"] == ["passing"]
+    for _ in range(3):
+        one.ctl("restart", "postgresql")
+        one.wait_ready()
+        assert one.create(1)
+    assert one.programs()["hive-service"]["pid"] == checks["hive-service"]["pid"]
+    assert [event for event in one.events() if event["program"] == "hive-service" and "database" in event["cause"]] == []
+
+
+def test_a_url_that_libpq_cannot_read_is_refused_without_a_word_of_it(container):
+    one = container(GENIE).run("--env", "HIVE_DATABASE_URL=postgresql://hive:correct@horse/battery@db/hive_genie")
+    log = one.wait_log("HIVE_DATABASE_URL is not as libpq wants it: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE", 60)
+    assert "horse" not in log and "correct" not in log
+    answer = one.request("GET", "/api/v1/health")
+    assert answer.status == 503 and any("hive-service" in reason for reason in answer.json["reasons"]), answer.body

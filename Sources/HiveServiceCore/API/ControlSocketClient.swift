@@ -21,6 +21,11 @@ struct ControlSocketClient: Sendable {
 
   /// `GET target`. Throws `Failure` when there is no complete answer within `timeout`.
   func get(_ target: String, timeout: Duration) async throws -> Answer {
+    try await send(.GET, target, body: [], timeout: timeout)
+  }
+
+  /// Sends JSON, or nothing. Throws `Failure` when there is no complete answer within `timeout`.
+  func send(_ method: HTTPMethod, _ target: String, body: [UInt8], timeout: Duration) async throws -> Answer {
     let loop = eventLoopGroup.next()
     let promise = loop.makePromise(of: Answer.self)
     let deadline = loop.scheduleTask(in: TimeAmount(timeout)) {
@@ -31,7 +36,9 @@ struct ControlSocketClient: Sendable {
       .channelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
           try channel.pipeline.syncOperations.addHTTPClientHandlers()
-          try channel.pipeline.syncOperations.addHandler(AnswerHandler(target: target, promise: promise))
+          try channel.pipeline.syncOperations.addHandler(
+            AnswerHandler(
+              head: Self.head(method, target, body), body: body, promise: promise))
         }
       }
       .connect(unixDomainSocketPath: path)
@@ -44,25 +51,35 @@ struct ControlSocketClient: Sendable {
     defer { deadline.cancel() }
     return try await promise.futureResult.get()
   }
+
+  private static func head(_ method: HTTPMethod, _ target: String, _ body: [UInt8]) -> HTTPRequestHead {
+    var headers: HTTPHeaders = ["Host": "hivesup", "Connection": "close"]
+    if !body.isEmpty {
+      headers.add(name: "Content-Type", value: "application/json")
+      headers.add(name: "Content-Length", value: "\(body.count)")
+    }
+    return HTTPRequestHead(version: .http1_1, method: method, uri: target, headers: headers)
+  }
 }
 
 private final class AnswerHandler: ChannelInboundHandler {
   typealias InboundIn = HTTPClientResponsePart
   typealias OutboundOut = HTTPClientRequestPart
 
-  private let target: String
+  private let head: HTTPRequestHead
+  private let body: [UInt8]
   private let promise: EventLoopPromise<ControlSocketClient.Answer>
   private var answer = ControlSocketClient.Answer(status: 0, body: ByteBuffer())
 
-  init(target: String, promise: EventLoopPromise<ControlSocketClient.Answer>) {
-    self.target = target
+  init(head: HTTPRequestHead, body: [UInt8], promise: EventLoopPromise<ControlSocketClient.Answer>) {
+    self.head = head
+    self.body = body
     self.promise = promise
   }
 
   func channelActive(context: ChannelHandlerContext) {
-    let head = HTTPRequestHead(
-      version: .http1_1, method: .GET, uri: target, headers: ["Host": "hivesup", "Connection": "close"])
     context.write(wrapOutboundOut(.head(head)), promise: nil)
+    if !body.isEmpty { context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: body)))), promise: nil) }
     context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
   }
 

@@ -30,6 +30,8 @@ struct HTTPListener: Service {
   let tracker: ConnectionTracker
   let eventLoopGroup: any EventLoopGroup
   let logger: Logger
+  /// Called first, and cancelled by a graceful shutdown. Until it has ended, whoever else has the sockets accepts alone.
+  let beforeAccepting: @Sendable () async -> Void
   /// Called with the local addresses once connections are accepted.
   let onAccepting: @Sendable ([SocketAddress]) -> Void
   /// Called when the drain begins.
@@ -39,6 +41,7 @@ struct HTTPListener: Service {
 
   /// Runs until a graceful shutdown has ended every connection, or until cancelled.
   func run() async throws {
+    await cancelWhenGracefulShutdown { await beforeAccepting() }
     let dates = HTTPDateCache()
     let http = HTTP1Channel(
       responder: { request, writer, channel in
