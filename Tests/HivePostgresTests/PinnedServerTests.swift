@@ -147,6 +147,30 @@ struct PinnedServerTests {
     #expect(Affinity.current(of: monitor.pid) == Affinity.current())
   }
 
+  /// The whole tree is given other CPUs, and the next check is minutes away.
+  @Test func whatSomebodyMovedComesBackWithoutACheck() throws {
+    let sandbox = try sandbox(["HIVE_MONITOR_INTERVAL": "600"])
+    let server = try sandbox.serve()
+    #expect(try sandbox.hive("migrate").ending == .exited(0))
+    let monitor = try sandbox.start("monitor")
+    var looker = Looker(postmaster: server.pid)
+    func isSettled() -> Bool {
+      let looks = looker.look()
+      return looks.count >= 6 && looks.allSatisfy { $0.mask == Self.expected($0.role) }
+    }
+    #expect(Harness.eventually(isSettled), "\(looker.look())")
+    for round in 0..<5 {
+      for cpu in [CPUSet([round % 2]), [0, 1]] {
+        for look in looker.look() { #expect(Affinity.set(cpu, of: look.pid) == 0) }
+        let begun = ContinuousClock.now
+        #expect(Harness.eventually(isSettled), "\(looker.look()) \(monitor.output())")
+        #expect(ContinuousClock.now - begun < .seconds(3))
+      }
+    }
+    kill(monitor.pid, SIGTERM)
+    #expect(Harness.finish(monitor, seconds: 5) == .exited(0))
+  }
+
   /// Masks and monitors as they are: one is killed, the next one is told to place nothing.
   @Test func offAfterAnotherMonitorPutsTheServerBack() throws {
     let sandbox = try sandbox()

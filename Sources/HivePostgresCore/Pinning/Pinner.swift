@@ -45,8 +45,10 @@ struct Pinner {
   private var list: [UInt8] = []
   private var processes: [pid_t: Process] = [:]
   private var pending = 0
-  /// Those that the kernel had on other CPUs just after it was told: not told again before the next check.
-  private var stuck: Set<pid_t> = []
+  /// How often in a row the kernel has had a process on other CPUs just after it was told. It may be somebody else who is at work just
+  /// then; after some attempts it is the kernel's own will, and it is not told again before the next check.
+  private var misses: [pid_t: Int] = [:]
+  private static let mostMisses = 4
   private var looksLeft = 0
   private var said: Set<String> = []
   private var saidErrors: Set<Int32> = []
@@ -100,7 +102,7 @@ struct Pinner {
       if let server { letGo(server) }
       return
     }
-    stuck = []
+    misses = [:]
     pinSelf()
     guard let server else {
       forget()
@@ -196,12 +198,19 @@ struct Pinner {
     if monitorRefusal == 0 { pinSelf() }
     for pid in Array(processes.keys) where processes[pid]?.refusal == 0 { pin(pid) }
     guard let plan = self.plan else { return }
-    stuck = stuck.filter { processes[$0] != nil || $0 == postmaster || $0 == 0 }
-    if kernel.isOn(plan[.backends].placement.cpus, postmaster) == false { stuck.insert(postmaster) }
-    if kernel.isOn(plan[.monitor].placement.cpus, 0) == false { stuck.insert(0) }
-    for (pid, process) in processes {
-      guard let role = process.role else { continue }
-      if kernel.isOn(plan[PinGroup(role)].placement.cpus, pid) == false { stuck.insert(pid) }
+    note(postmaster, .backends, plan)
+    note(0, .monitor, plan)
+    for (pid, process) in processes { if let role = process.role { note(pid, PinGroup(role), plan) } }
+    if misses.contains(where: { processes[$0.key] == nil && $0.key != postmaster && $0.key != 0 }) {
+      misses = misses.filter { processes[$0.key] != nil || $0.key == postmaster || $0.key == 0 }
+    }
+  }
+
+  private mutating func note(_ pid: pid_t, _ group: PinGroup, _ plan: PinPlan) {
+    if kernel.isOn(plan[group].placement.cpus, pid) == false {
+      misses[pid, default: 0] += 1
+    } else {
+      misses[pid] = nil
     }
   }
 
@@ -215,7 +224,7 @@ struct Pinner {
   }
 
   private func isMoved(_ pid: pid_t, _ group: PinGroup, _ refusal: Int32, _ plan: PinPlan) -> Bool {
-    refusal == 0 && !stuck.contains(pid) && kernel.isOn(plan[group].placement.cpus, pid) == false
+    refusal == 0 && misses[pid, default: 0] < Pinner.mostMisses && kernel.isOn(plan[group].placement.cpus, pid) == false
   }
 
   /// At the end of the monitor: nobody would take back what was done against the heat.
@@ -246,7 +255,7 @@ struct Pinner {
     list = []
     processes = [:]
     pending = 0
-    stuck = []
+    misses = [:]
   }
 
   /// Takes over the list of children: new ones are recognised and moved, those that are gone forgotten.
