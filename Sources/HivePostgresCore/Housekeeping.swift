@@ -1,6 +1,7 @@
 // What the monitor does whether or not a check is under way: the temperature, the processes' CPUs, the sign of life. A check may hang for a
 // second (somebody has locked pg_database, say), and PID 1 may take one to answer: these do not wait for that.
 
+import ControlProtocol
 import Glibc
 
 /// The monitor's work that is due by the clock alone. Whoever waits for something calls `turn` in between, in the same thread.
@@ -82,6 +83,13 @@ final class Housekeeping {
   func look(_ server: (postmaster: ProcessInfo, children: [ProcessInfo])?) {
     pinner.look(server, state: thermal.machine.state)
     polled = clock.now
+  }
+
+  /// Where everything runs now: what the check itself has started is among it.
+  func pinning() -> ServerPinningDocument? {
+    pinner.poll()
+    polled = clock.now
+    return pinner.document()
   }
 
   /// The server's settings, as a check had them; `origins` tells where those come from that stand above the brakes.

@@ -134,7 +134,7 @@ public struct Monitor {
   private func document(_ house: Housekeeping) -> ThermalDocument {
     let isKnown = house.thermal.machine.knowledge != .unavailable
     var document = house.thermal.document(interval: isKnown ? house.heatInterval : settings.monitorInterval)
-    document.pinning = house.pinner.document()
+    document.pinning = house.pinning()
     return document
   }
 
