@@ -52,6 +52,14 @@ missing_program() { # DIRECTORY
   return 1
 }
 
+# What pytest is to run: DIRECTORY, unless the arguments name files or tests themselves.
+pytest_targets() { # DIRECTORY ARGUMENT…
+  local directory=$1 argument
+  shift
+  for argument in "$@"; do [ ! -e "${argument%%::*}" ] || return 0; done
+  printf '%s\n' "$directory"
+}
+
 # The versions of all packages; a Package.resolved without commit ids (scripts/packages).
 package_list=Package.versions.json
 
