@@ -101,10 +101,12 @@ public struct Launcher {
       environment["NOTIFY_SOCKET"] = socket
     }
     // Under memory pressure a backend shall die, not the postmaster: raising one's own value is allowed to everyone (proc(5)).
-    environment["PG_OOM_ADJUST_FILE"] = inherited["PG_OOM_ADJUST_FILE"] ?? "/proc/self/oom_score_adj"
-    let current =
-      ((try? FileSystem.readText("/proc/self/oom_score_adj")) ?? nil).flatMap { Int($0.trimmingTrailingNewlines) } ?? 0
-    environment["PG_OOM_ADJUST_VALUE"] = inherited["PG_OOM_ADJUST_VALUE"] ?? String(max(300, current))
+    let file = "/proc/self/oom_score_adj"
+    let current = ((try? FileSystem.readText(file)) ?? nil).flatMap { Int($0.trimmingTrailingNewlines) } ?? 0
+    // As everywhere, an empty variable counts as unset.
+    func given(_ name: String) -> String? { inherited[name].flatMap { $0.isEmpty ? nil : $0 } }
+    environment["PG_OOM_ADJUST_FILE"] = given("PG_OOM_ADJUST_FILE") ?? file
+    environment["PG_OOM_ADJUST_VALUE"] = given("PG_OOM_ADJUST_VALUE") ?? String(max(300, current))
     return environment
   }
 

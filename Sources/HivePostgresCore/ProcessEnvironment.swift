@@ -32,6 +32,9 @@ public enum ProcessEnvironment {
   /// libpq reads its variables wherever a connection does not say otherwise, and refuses some of them before it looks at that
   /// (PGSERVICE that no file has, or that is empty). Our connections say all that they need; what is set is for the API, or an accident.
   public static func forgetClientVariables() {
-    for name in current.keys where name.hasPrefix("PG") { unsetenv(name) }
+    for name in current.keys where isClientVariable(name) { unsetenv(name) }
   }
+
+  /// None of libpq's has an underscore there; PG_OOM_ADJUST_FILE and its kind are the server's.
+  static func isClientVariable(_ name: String) -> Bool { name.hasPrefix("PG") && !name.hasPrefix("PG_") }
 }

@@ -39,6 +39,24 @@ struct ExecTests {
     #expect(try sandbox.controlState()?.state == "shut down")
   }
 
+  @Test func anAdjustmentForTheMemoryKillerThatIsGivenIsKept() throws {
+    let sandbox = try Sandbox()
+    #expect(try sandbox.hive("init").ending == .exited(0))
+    let given = [
+      "PG_OOM_ADJUST_FILE": "/proc/self/oom_score_adj", "PG_OOM_ADJUST_VALUE": "471", "PGSERVICE": "nowhere",
+    ]
+    let server = try sandbox.startServer(given)
+    let environment = (try FileSystem.readText("/proc/\(server.pid)/environ") ?? "").split(separator: "\0")
+    #expect(environment.contains("PG_OOM_ADJUST_VALUE=471"))
+    #expect(environment.contains("PG_OOM_ADJUST_FILE=/proc/self/oom_score_adj"))
+    #expect(!environment.contains { $0.hasPrefix("PGSERVICE=") })
+    #expect(sandbox.stop(server) == .exited(0))
+    let other = try sandbox.startServer(["PG_OOM_ADJUST_FILE": "", "PG_OOM_ADJUST_VALUE": ""])
+    let usual = (try FileSystem.readText("/proc/\(other.pid)/environ") ?? "").split(separator: "\0")
+    #expect(usual.contains("PG_OOM_ADJUST_FILE=/proc/self/oom_score_adj"))
+    #expect(!usual.contains("PG_OOM_ADJUST_VALUE="))
+  }
+
   @Test func tcpWantsThePassword() throws {
     let sandbox = try Sandbox()
     try sandbox.serve()
