@@ -92,11 +92,14 @@ final class Housekeeping {
     return pinner.document()
   }
 
-  /// The server's settings, as a check had them; `origins` tells where those come from that stand above the brakes.
-  func learn(_ values: [String: String], origins: ([String]) -> [String: SettingOrigin]) {
+  /// The server's settings, as a check had them; `origins` tells where those come from that stand above the brakes. It may fail: then
+  /// nothing is said of them yet, and the next check's are asked for again.
+  func learn(
+    _ values: [String: String], origins: ([String]) throws(SQLFailure) -> [String: SettingOrigin]
+  ) throws(SQLFailure) {
     let deviations = thermal.learn(values, at: clock.now)
     guard !deviations.isEmpty else { return }
-    let found = origins(deviations.map(\.name))
+    let found = try origins(deviations.map(\.name))
     thermal.explain(deviations, found, console)
   }
 

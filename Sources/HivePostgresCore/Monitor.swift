@@ -66,7 +66,15 @@ public struct Monitor {
       house.look(server)
       let standstill = server.flatMap { look($0, &frozen) }
       guard var finding = check(&session, house) else { break }
-      house.learn(session.settings) { Monitor.origins($0, session.connection, timeout) }
+      do throws(SQLFailure) {
+        try house.learn(session.settings) { (names) throws(SQLFailure) in
+          try Monitor.origins(names, session.connection, timeout)
+        }
+      } catch {
+        // Whoever noticed the stop signal has taken it: it is not there for anybody else.
+        if case .interrupted = error.kind { break }
+        session.connection = nil
+      }
       if let standstill {
         finding.passed = finding.passed && !standstill.isFailure
         finding.detail = "\(standstill.detail); \(finding.detail)"
@@ -205,17 +213,18 @@ public struct Monitor {
     return finding(false, "no connection")
   }
 
-  /// Where settings come from; empty when nobody answers. Files are named to members of pg_read_all_settings, as this role is.
+  /// Where settings come from. Files are named to members of pg_read_all_settings, as this role is.
   private static func origins(
     _ names: [String], _ connection: SQLConnection?, _ timeout: Duration
-  ) -> [String: SettingOrigin] {
-    let rows = try? connection?.query(
+  ) throws(SQLFailure) -> [String: SettingOrigin] {
+    guard let connection else { return [:] }
+    let rows = try connection.query(
       """
       SELECT name, source, sourcefile FROM pg_catalog.pg_settings
       WHERE name = ANY (pg_catalog.string_to_array($1, ','))
       """, [names.joined(separator: ",")], within: timeout)
     var origins: [String: SettingOrigin] = [:]
-    for row in rows ?? [] where row.count == 3 {
+    for row in rows where row.count == 3 {
       guard let name = row[0], let source = row[1] else { continue }
       origins[name] = SettingOrigin(source: source, file: row[2])
     }

@@ -54,6 +54,42 @@ import Testing
     #expect(turns >= 4, "\(turns)")
   }
 
+  /// The stop signal is taken from the kernel by whoever notices it, here the question where a setting comes from.
+  @Test func aStopSignalDuringAQuestionIsPassedOnAndAFailureIsAskedAgain() throws {
+    let sysfs = FakeSysfs()
+    try sysfs.write("sys/class/thermal/thermal_zone0/type", "cpu-thermal")
+    try sysfs.write("sys/class/thermal/thermal_zone0/temp", "90000")
+    let said = Said()
+    let console = Console { said.lines.append($0) }
+    var thermal = ThermalControl(
+      root: Path.join(sysfs.root, "sys"), thresholds: ThermalThresholds(), serverFiles: sysfs.root,
+      runDirectory: sysfs.root)
+    _ = thermal.look(at: .now - .seconds(10), postmaster: nil, console: console)
+    let house = Housekeeping(
+      thermal: thermal,
+      pinner: Pinner.live(
+        settings: PinSettings(), environment: [:], dataDirectory: sysfs.root, runDirectory: sysfs.root, console: console
+      ),
+      dataDirectory: sysfs.root, checkInterval: .seconds(2), notify: Notify(environment: [:]), console: console,
+      at: .now
+    )
+    for kind in [SQLFailure.Kind.timeout, .interrupted(SIGTERM)] {
+      do throws(SQLFailure) {
+        try house.learn(["max_parallel_workers": "6"]) { (_) throws(SQLFailure) in
+          throw SQLFailure(kind: kind, message: "")
+        }
+        Issue.record("nothing was thrown")
+      } catch {
+        #expect(error.kind == kind)
+      }
+    }
+    #expect(!said.lines.contains { $0.contains("does not brake") })
+    try house.learn(["max_parallel_workers": "6"]) { _ in
+      ["max_parallel_workers": SettingOrigin(source: "command line", file: nil)]
+    }
+    #expect(said.lines.contains { $0.contains("does not brake") && $0.contains("command line") })
+  }
+
   /// Every check and every report takes its full second: what the postmaster starts meanwhile is moved as fast as ever.
   @Test(
     .enabled(if: Harness.hasPostgres, Harness.needsPostgres),

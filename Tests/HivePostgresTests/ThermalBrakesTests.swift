@@ -144,6 +144,33 @@ private let start = ContinuousClock.now
     #expect(control.shortcoming == nil && control.document(interval: .seconds(2)).remarks == [])
   }
 
+  /// The question where a setting comes from had no answer: it is asked again, and nothing was said of it.
+  @Test func whatIsNotExplainedIsAskedForAgain() throws {
+    let sysfs = FakeSysfs()
+    let said = Said()
+    let console = Console { said.lines.append($0) }
+    try sysfs.write("sys/class/thermal/thermal_zone0/type", "cpu-thermal")
+    try sysfs.write("sys/class/thermal/thermal_zone0/temp", "90000")
+    var control = ThermalControl(
+      root: Path.join(sysfs.root, "sys"), thresholds: ThermalThresholds(), serverFiles: sysfs.root,
+      runDirectory: sysfs.root)
+    var asked: [Int] = []
+    for second in 0..<10 {
+      _ = control.look(at: start + .seconds(second), postmaster: nil, console: console)
+      let found = control.learn(["max_parallel_workers": "6"], at: start + .seconds(second))
+      if found.isEmpty { continue }
+      asked.append(second)
+      #expect(control.shortcoming?.contains("max_parallel_workers is 6") == true)
+      if asked.count == 3 {
+        control.explain(found, ["max_parallel_workers": SettingOrigin(source: "command line", file: nil)], console)
+      } else {
+        #expect(!said.lines.contains { $0.contains("does not brake") })
+      }
+    }
+    #expect(asked.count == 3, "\(asked)")
+    #expect(said.lines.filter { $0.contains("does not brake") && $0.contains("command line") }.count == 1)
+  }
+
   @Test func aGentlerServerFollowsTheBrakes() {
     let brakes = ThermalBrakes()
     var values = Dictionary(uniqueKeysWithValues: brakes.settings(.critical).map { ($0.name, $0.value) })

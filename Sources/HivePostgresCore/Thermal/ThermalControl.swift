@@ -28,6 +28,8 @@ struct ThermalControl {
   private var told: ProcessIdentity?
   /// Settings that do not follow the brakes, and why.
   private var deviations: [BrakeDeviation] = []
+  /// `explain` was told why they do not.
+  private var isExplained = true
   private var remarks: [String] = []
   /// Sensors that do not answer.
   private var sensorRemark: String?
@@ -133,7 +135,8 @@ struct ThermalControl {
   }
 
   /// Takes the server's settings as a session sees them, by `ThermalBrakes.learned`; none when there was no answer. Returns the
-  /// settings that something else stands above, when they are others than before: `explain` wants to know about them.
+  /// settings that something else stands above, when they are others than before or not yet explained: `explain` wants to know about
+  /// them.
   mutating func learn(_ values: [String: String], at now: ContinuousClock.Instant) -> [BrakeDeviation] {
     guard let written, written.isSettled(now), !values.isEmpty else { return [] }
     // Also in the heat, as far as nothing of ours stands above: a monitor that came into it has seen the server only so.
@@ -150,14 +153,16 @@ struct ThermalControl {
       written.lines.contains("\(setting.name) = \(setting.value)")
     }
     let found = BrakeDeviation.find(braked, values)
-    guard found != deviations else { return [] }
+    guard found != deviations || !isExplained else { return [] }
     deviations = found
+    isExplained = found.isEmpty
     remarks = found.map { $0.text(nil) }
     return found
   }
 
   /// Says why settings do not follow the brakes: each once in the log, with what would help.
   mutating func explain(_ found: [BrakeDeviation], _ origins: [String: SettingOrigin], _ console: Console) {
+    isExplained = true
     remarks = found.map { $0.text(origins[$0.name]) }
     for deviation in found where warned.insert(deviation.name).inserted {
       let remedy = origins[deviation.name]?.remedy(deviation.name) ?? "look at pg_settings and pg_file_settings"
