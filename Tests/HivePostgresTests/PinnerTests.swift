@@ -419,6 +419,64 @@ private final class FakeKernel: @unchecked Sendable {
     #expect(fake.mask(101) == "0")
   }
 
+  /// The walwriter's CPUs are the postmaster's, the autovacuum launcher's are others.
+  private func placed() throws -> FakeKernel {
+    let fake = FakeKernel()
+    for (pid, title) in [
+      (101, "postgres: walwriter "), (102, "postgres: autovacuum launcher "), (103, "postgres: hive hive_genie idle"),
+    ] { fake.fork(pid_t(pid), title) }
+    fake.cpuset = [0, 1, 2, 3]
+    var pinner = try fake.pinner()
+    pinner.look(fake.server, state: .normal)
+    #expect(fake.record?.placed[.backends] == [0] && fake.record?.placed[.autovacuum] == [1])
+    return fake
+  }
+
+  /// The reload that switches it off may change the class as well, or somebody gives the word to ctl just then: the supervisor places the
+  /// whole tree, and the next monitor comes after that.
+  @Test(arguments: [CPUSet([2, 3]), [1], [0]]) func offLeavesANewerPlacementOfTheTreeAlone(_ cpus: CPUSet) throws {
+    let fake = try placed()
+    for pid in fake.processes.keys { fake.processes[pid]?.mask = cpus }
+    fake.moves = []
+    var off = try fake.pinner(["HIVE_PG_PIN": "off"])
+    off.look(fake.server, state: .normal)
+    #expect(fake.moves.isEmpty && fake.record == nil, "\(fake.moves)")
+    #expect(fake.lines.last?.contains("placed anew") == true)
+  }
+
+  @Test func offLeavesAProcessAloneThatSomebodyHasPlacedSince() throws {
+    let fake = try placed()
+    fake.processes[103]?.mask = [3]
+    // Born after the last monitor's end: nobody has given it its own place.
+    fake.fork(104, "postgres: autovacuum worker hive_genie")
+    var off = try fake.pinner(["HIVE_PG_PIN": "off"])
+    off.look(fake.server, state: .normal)
+    #expect([100, 101, 102, 103, 104].map { fake.mask($0) } == ["0-1", "0-1", "0-1", "3", "0-1"])
+    #expect(fake.record == nil && fake.lines.last?.contains("1 of them") == true)
+  }
+
+  @Test func offIsContentWithACpusetThatHasNoneOfTheFormerCPUs() throws {
+    let fake = try placed()
+    fake.cpuset = [5]
+    fake.lines = []
+    var off = try fake.pinner(["HIVE_PG_PIN": "off"])
+    off.look(fake.server, state: .normal)
+    #expect(fake.mask(100) == "0" && fake.record == nil)
+    #expect(!fake.lines.contains { $0.contains("cannot run") }, "\(fake.lines)")
+  }
+
+  /// Heat moves groups, and a monitor that ends takes that back.
+  @Test func theRecordFollowsThePlan() throws {
+    let fake = FakeKernel()
+    fake.fork(101, "postgres: hive hive_genie idle")
+    var pinner = try fake.pinner()
+    pinner.look(fake.server, state: .normal)
+    pinner.look(fake.server, state: .critical)
+    #expect(fake.mask(101) == "1" && fake.record?.placed[.backends] == [1])
+    pinner.release()
+    #expect(fake.mask(101) == "0" && fake.record?.placed[.backends] == [0])
+  }
+
   @Test func offLeavesAnotherServerAlone() throws {
     let fake = FakeKernel()
     var first = try fake.pinner()
@@ -434,10 +492,15 @@ private final class FakeKernel: @unchecked Sendable {
     let sysfs = FakeSysfs()
     let store = PinRecord.Store.file(in: sysfs.root)
     #expect(store.read() == nil)
-    let record = PinRecord(postmaster: ProcessIdentity(pid: 17, start: 4_711_000_000), cpus: [0, 1, 2, 8])
+    let record = PinRecord(
+      postmaster: ProcessIdentity(pid: 17, start: 4_711_000_000), cpus: [0, 1, 2, 8],
+      placed: [.backends: [0, 2], .others: [1]])
     store.write(record)
     #expect(store.read() == record)
-    for text in ["", "17", "17 4711", "17 4711 x", "17 4711 \n", "-1 4711 0", "17 4711 0 0", "0 1 0", "\u{0}"] {
+    for text in [
+      "", "17", "17 4711", "17 4711 x", "17 4711 \n", "-1 4711 0", "17 4711 0 0", "17 4711 0 x=1", "17 4711 0 others=",
+      "0 1 0", "\u{0}",
+    ] {
       try sysfs.write("pinned", text)
       #expect(store.read() == nil, "\(text.debugDescription)")
     }

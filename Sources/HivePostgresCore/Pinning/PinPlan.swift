@@ -70,6 +70,15 @@ public struct PinPlan: Equatable, Sendable {
   /// What a group gets.
   public subscript(_ group: PinGroup) -> Entry { entries[group] ?? Entry(wish: .any, placement: everywhere) }
 
+  /// Where the server's groups run.
+  var placements: [PinGroup: CPUSet] {
+    var placements: [PinGroup: CPUSet] = [:]
+    for group in PinGroup.allCases where group != .monitor && !self[group].placement.cpus.isEmpty {
+      placements[group] = self[group].placement.cpus
+    }
+    return placements
+  }
+
   /// One line for the log: which groups run on which CPUs.
   var summary: String {
     var places: [(cpus: CPUSet, groups: [String])] = []

@@ -39,6 +39,8 @@ struct Pinner {
   private var state = ThermalState.normal
   private(set) var plan: PinPlan?
   private var postmaster: ProcessIdentity?
+  /// What is recorded of it.
+  private var recorded: PinRecord?
   private var postmasterTitle = ""
   private var postmasterRefusal: Int32 = 0
   private var monitorRefusal: Int32 = 0
@@ -129,7 +131,9 @@ struct Pinner {
     let plan = PinPlan(settings, topology, state)
     let isChanged = plan != self.plan
     self.plan = plan
-    if isChanged { console.info(plan.summary) }
+    guard isChanged else { return }
+    console.info(plan.summary)
+    remember()
   }
 
   private mutating func lookAtMachine() {
@@ -149,19 +153,54 @@ struct Pinner {
     }
   }
 
-  /// Nothing is to be placed: what a monitor before this one has done to this server is taken back, once.
+  /// Notes where the plan places the server, before it is placed there.
+  private mutating func remember() {
+    guard let plan, var now = recorded else { return }
+    now.placed = plan.placements
+    guard now != recorded else { return }
+    recorded = now
+    record.write(now)
+  }
+
+  /// Nothing is to be placed: what a monitor before this one has done to this server is taken back, once. What has other CPUs than it was
+  /// given then has been placed by somebody else since, and stays.
   private mutating func letGo(_ server: (postmaster: ProcessInfo, children: [ProcessInfo])) {
     guard !hasLetGo else { return }
     hasLetGo = true
     let postmaster = server.postmaster.identity
     guard let before = record.read(), before.postmaster == postmaster else { return }
-    // The postmaster first: those that are born from now on need nothing more.
-    var isRefused = set(before.cpus, postmaster.pid, "postmaster") != 0
     let children = kernel.children(postmaster.pid).map(Pinner.numbers) ?? server.children.map(\.identity.pid)
-    for pid in children where set(before.cpus, pid, "process \(pid)") != 0 { isRefused = true }
+    // The postmaster first: those that are born from now on need nothing more.
+    let found = ([postmaster.pid] + children).compactMap { pid -> (pid: pid_t, now: CPUSet, then: CPUSet?)? in
+      guard let now = kernel.mask(pid) else { return nil }
+      // What is none of the server's roles, or not yet, has what it was born with: the postmaster's.
+      let role = pid == postmaster.pid ? nil : kernel.title(pid).flatMap { ServerRole(title: $0) }
+      return (pid, now, before.placed[role.map { PinGroup($0) } ?? .backends])
+    }
+    guard let first = found.first, first.pid == postmaster.pid else { return }
+    // All in one place where roles had several: the whole tree has been moved, though some of it to where it was.
+    let isMoved = Set(found.map(\.now)).count == 1 && Set(found.map(\.then)).count > 1
+    guard first.now == first.then, !isMoved else {
+      record.write(nil)
+      console.info("cores by role: off; the server has been placed anew since, on CPU \(first.now): it stays there")
+      return
+    }
+    var isRefused = false
+    var others = 0
+    for process in found {
+      // What was born since the last monitor has ended is still where the postmaster is.
+      guard process.now == process.then || process.now == first.now else {
+        if process.now != before.cpus { others += 1 }
+        continue
+      }
+      let name = process.pid == postmaster.pid ? "postmaster" : "process \(process.pid)"
+      // A cpuset that has none of these CPUs any more is where the process is now.
+      if set(before.cpus, process.pid, name, mayLack: true) != 0 { isRefused = true }
+    }
     guard !isRefused else { return }
     record.write(nil)
-    console.info("cores by role: off; all of the server's processes run on CPU \(before.cpus) again, as at its start")
+    let rest = others == 0 ? "" : "; \(others) of them that somebody else has placed stay where they are"
+    console.info("cores by role: off; the server's processes run on CPU \(before.cpus) again, as at its start\(rest)")
   }
 
   // MARK: In between
@@ -232,6 +271,7 @@ struct Pinner {
     guard let topology, plan != nil, state != .normal else { return }
     state = .normal
     plan = PinPlan(settings, topology, .normal)
+    remember()
     pinPostmaster()
     for pid in processes.keys { pin(pid) }
   }
@@ -243,14 +283,18 @@ struct Pinner {
     postmaster = identity
     postmasterTitle = kernel.title(identity.pid) ?? ""
     // As it was before anybody moved it; a monitor before this one may know that.
-    if record.read()?.postmaster != identity, let cpus = kernel.mask(identity.pid) {
-      record.write(PinRecord(postmaster: identity, cpus: cpus))
+    let before = record.read()
+    recorded = before?.postmaster == identity ? before : nil
+    if recorded == nil, let cpus = kernel.mask(identity.pid) {
+      recorded = PinRecord(postmaster: identity, cpus: cpus)
     }
+    remember()
     looksLeft = Pinner.firstLooks
   }
 
   private mutating func forget() {
     postmaster = nil
+    recorded = nil
     postmasterRefusal = 0
     list = []
     processes = [:]
@@ -304,14 +348,15 @@ struct Pinner {
     monitorRefusal = set(plan[.monitor].placement.cpus, 0, "hive-postgres monitor")
   }
 
-  private mutating func set(_ cpus: CPUSet, _ pid: pid_t, _ name: String) -> Int32 {
+  /// Returns errno. With `mayLack` it is no error that the server's cpuset has none of the CPUs.
+  private mutating func set(_ cpus: CPUSet, _ pid: pid_t, _ name: String, mayLack: Bool = false) -> Int32 {
     guard !cpus.isEmpty, kernel.isOn(cpus, pid) == false else { return 0 }
     var error = kernel.setMask(cpus, pid)
-    if error == ESRCH { return 0 }
+    if error == ESRCH || (mayLack && error == EINVAL) { return 0 }
     if error == 0 {
       for thread in kernel.otherThreads(pid == 0 ? getpid() : pid) {
         let one = kernel.setMask(cpus, thread)
-        if one != 0, one != ESRCH { error = one }
+        if one != 0, one != ESRCH, !(mayLack && one == EINVAL) { error = one }
       }
     }
     // Once for each cause: what holds for one process holds for hundreds.
