@@ -50,7 +50,8 @@ struct PasswordSource {
 }
 
 extension Workspace {
-  /// Refuses a password that was given and cannot be used, before anything is made. Call it before root is given up.
+  /// Refuses a password that was given and cannot be used, before anything is made. Call it before root is given up, and after the
+  /// look at the volume, which the file may be in.
   public func checkGivenPassword() throws(Failure) {
     _ = try PasswordSource(settings: settings, role: settings.requiredRole()).read()
   }

@@ -97,7 +97,8 @@ public struct Survey: Equatable, Sendable {
     }
     let data = Path.join(volume.root, "data")
     guard names.contains("data"), try FileSystem.status(data, follow: false)?.isDirectory == true,
-      try FileSystem.list(data).isEmpty
+      // One that cannot be looked into counts as full.
+      (try? FileSystem.list(data))?.isEmpty == true
     else { return names }
     return names.filter { $0 != "data" }
   }

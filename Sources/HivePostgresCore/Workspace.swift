@@ -63,8 +63,8 @@ public struct Workspace: Sendable {
   }
 
   /// Refuses what cannot be used, with nothing changed. Else makes the volume's and the socket's directory fit for the user, as root
-  /// where we are that, then becomes the user.
-  public func enter() throws(Failure) {
+  /// where we are that, then becomes the user. `check` comes in between: the volume can be used, and nothing is changed yet.
+  public func enter(check: () throws(Failure) -> Void = {}) throws(Failure) {
     let root = geteuid() == 0
     if !root { try checkWay(to: settings.volume, "HIVE_DATA") }
     try Inspection(
@@ -73,6 +73,7 @@ public struct Workspace: Sendable {
       console: console
     )
     .run()
+    try check()
     umask(0o022)
     if root {
       try Ownership(

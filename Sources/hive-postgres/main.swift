@@ -40,8 +40,7 @@ enum Command: String, CaseIterable {
     switch self {
     case .initialise:
       let workspace = try workspace()
-      try workspace.checkGivenPassword()
-      try workspace.enter()
+      try workspace.enter { () throws(Failure) in try workspace.checkGivenPassword() }
       try Initialiser(workspace).run()
     case .exec:
       try Launcher(try workspace()).run()

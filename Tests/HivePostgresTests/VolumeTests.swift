@@ -137,6 +137,31 @@ struct VolumeTests {
     #expect(again.ending == .exited(0) && again.output.contains("has the cluster"), "\(again.output)")
   }
 
+  /// Whose volume it is comes before what cannot be read in it.
+  @Test(.enabled(if: canBeOthers, needsRoot)) func aPasswordFileInAnothersVolumeDoesNotHideTheRemedy() throws {
+    let sandbox = try Sandbox()
+    try sandbox.write(sandbox.volume + "/secret", "horse-battery")
+    chown(sandbox.volume, VolumeTests.theirs.uid, VolumeTests.theirs.gid)
+    chmod(sandbox.volume, 0o700)
+    sandbox.user = VolumeTests.ours
+    let refused = try sandbox.hive("init", ["HIVE_DB_PASSWORD_FILE": sandbox.volume + "/secret"])
+    #expect(refused.ending == .exited(73), "\(refused.output)")
+    #expect(refused.output.contains("belongs to user 45999, and this is user 45001"), "\(refused.output)")
+    #expect(refused.output.contains("45001:0"), "\(refused.output)")
+  }
+
+  @Test(.enabled(if: canBeOthers, needsRoot)) func aDirectoryThatCannotBeLookedIntoIsForeign() throws {
+    let sandbox = try Sandbox()
+    try FileSystem.makeDirectories(sandbox.volume + "/data", mode: 0o755)
+    chown(sandbox.volume, VolumeTests.ours.uid, VolumeTests.ours.gid)
+    chown(sandbox.volume + "/data", VolumeTests.theirs.uid, VolumeTests.theirs.gid)
+    chmod(sandbox.volume + "/data", 0o711)
+    sandbox.user = VolumeTests.ours
+    let refused = try sandbox.hive("init")
+    #expect(refused.ending == .exited(78), "\(refused.output)")
+    #expect(refused.output.contains("it is not empty (data) and has no cluster"), "\(refused.output)")
+  }
+
   @Test(.enabled(if: canBeOthers, needsRoot)) func ownLeavesForeignFilesAlone() throws {
     let sandbox = try foreignVolume("pgdata", owner: VolumeTests.theirs, content: false)
     try sandbox.write(sandbox.volume + "/documents/letter", "dear")
