@@ -41,6 +41,12 @@ public struct HomeCPUs: Equatable, Sendable {
     return allowed
   }
 
+  /// What to ask the kernel for in a child of the calling thread, which would be refused where nothing of `cpus` is left.
+  public func forChild() -> CPUSet {
+    guard cpus != Self.every, let allowed = allowed(), allowed.isDisjoint(with: cpus) else { return cpus }
+    return Self.every
+  }
+
   /// Takes the calling thread home; 0 or errno. Where nothing of it is left, every CPU that is allowed is.
   public func enter() -> Int32 { Affinity.set(cpus) == 0 ? 0 : Affinity.set(Self.every) }
 }

@@ -128,7 +128,8 @@ private func processEnvironment() -> [(String, String)] {
   var entry = environ
   while let text = entry.pointee {
     let pair = split(String(cString: text), on: "=", maxSplits: 1)
-    if pair.count == 2 { result.append((pair[0], pair[1])) }
+    // What another hivesupd has said of its own place is no news of ours (CPUTopology's HomeCPUs): its CPUs are not our children's.
+    if pair.count == 2, pair[0] != "HIVESUP_CPUS" { result.append((pair[0], pair[1])) }
     entry += 1
   }
   return result

@@ -246,10 +246,14 @@ extension Supervisor {
       guard let state = record.reported.first(where: { $0.check.name == "database" }) else { continue }
       hasReport = true
       guard stale(state.observedAt, state.check.interval, at: moment) == nil else { continue }
-      if reported == nil {
-        reported = state.check.result.passed && isUp(record) ? .connected : .disconnected
-      } else if !state.check.result.passed, isUp(record) {
+      // Of who is not up only the database itself says something by that.
+      var isDatabase = false
+      if let readiness = record.spec.readiness, case .postgres = readiness.probe { isDatabase = true }
+      guard isUp(record) || isDatabase else { continue }
+      if !(state.check.result.passed && isUp(record)) {
         reported = .disconnected
+      } else if reported == nil {
+        reported = .connected
       }
     }
     if let reported { return reported }

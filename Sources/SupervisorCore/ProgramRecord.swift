@@ -134,6 +134,8 @@ struct ProgramRecord: Sendable {
   var shortages = 0
   var restarts = 0
   var delay: Interval = .zero
+  /// What `delay` was before expected exits in a row, which are no crash: how long a run must live to have held.
+  var delayBefore: Interval = .zero
 
   // Its place among the others.
   var rank = 0

@@ -195,7 +195,8 @@ extension Supervisor {
 
   /// It was on its way out and is wanted again, as if it were new.
   private mutating func comeBack(_ i: Int, _ who: Requester) {
-    guard replacements[records[i].id]?.autostart == true, !records[i].isScheduled else { return }
+    // What was down has its new spec already.
+    guard (replacements[records[i].id] ?? records[i].spec).autostart, !records[i].isScheduled else { return }
     if records[i].state == .stopping {
       records[i].afterStop = .start(.requested(who))
     } else if records[i].main == .none {
@@ -217,6 +218,7 @@ extension Supervisor {
     records[i].crashes = 0
     records[i].shortages = 0
     records[i].delay = .zero
+    records[i].delayBefore = .zero
     records[i].reported = []
     actions.append(.programChanged(id))
     // Its name and group are what they were; only this would change who is who.

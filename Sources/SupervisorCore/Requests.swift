@@ -143,6 +143,7 @@ extension Supervisor {
     records[i].crashes = 0
     records[i].shortages = 0
     records[i].delay = .zero
+    records[i].delayBefore = .zero
     records[i].stoppedBy = nil
   }
 

@@ -203,13 +203,18 @@ extension Supervisor {
     RestartPolicy.held(
       sinceRunning: records[i].runningSince.map { moment.instant - $0 } ?? .zero,
       sinceSpawn: moment.instant - started(i), startsecs: records[i].spec.startsecs,
-      delayBefore: records[i].delay, backoff: records[i].spec.backoff)
+      delayBefore: max(records[i].delay, records[i].delayBefore), backoff: records[i].spec.backoff)
   }
 
   /// Finds the delay before the next start after an expected exit from RUNNING. It is no crash, and does not excuse those before it
   /// unless the run held.
   private mutating func countExpectedExit(_ i: Int, at moment: Moment) {
-    if hasHeld(i, until: moment) { records[i].crashes = 0 }
+    if hasHeld(i, until: moment) {
+      records[i].crashes = 0
+      records[i].delayBefore = .zero
+    } else {
+      records[i].delayBefore = max(records[i].delay, records[i].delayBefore)
+    }
     records[i].delay = RestartPolicy.delayAfterExpectedExit(sinceSpawn: now.instant - started(i))
   }
 
@@ -218,6 +223,7 @@ extension Supervisor {
     records[i].crashes = hasHeld(i, until: moment) ? 1 : records[i].crashes &+ 1
     records[i].delay = RestartPolicy.delayAfterCrash(
       crashes: records[i].crashes, backoff: records[i].spec.backoff, random: &random)
+    records[i].delayBefore = .zero
   }
 
   /// An attempt to start failed, or a oneshot's run.

@@ -17,7 +17,7 @@
 // - its *main process*: none, asked for, or there. STARTING, RUNNING and STOPPING have one (STOPPING may have lost it already).
 // - its *tree*: the processes that an ended main process left behind. They are ended before the next start and at the end of a
 //   stop; STOPPING lasts until that is done. In all other states the tree's end happens beside the state.
-// - a *pending start*: somebody wants it up. It is started as soon as nothing is in the way: its delay (BACKOFF), its tree, its tier at
+// - a *pending start*: somebody wants it up. It is started as soon as nothing is in the way: its delay (BACKOFF, EXITED), its tree, its tier at
 //   boot, its dependencies. A process that waits for dependencies is STOPPED (or EXITED, BACKOFF) with a pending start.
 //
 // Cells that say `.impossible` name why no event can lead there. If one does, it is logged as an error of the supervisor, counted, and

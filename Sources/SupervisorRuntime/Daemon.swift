@@ -130,6 +130,8 @@ public final class Daemon {
         "cannot become the reaper of orphans: \(errorText(errno)); what daemonises under a program is lost sight of")
     }
     reaper.exited = { [weak self] run, pid, status in self?.processExited(run, pid, status) }
+    // "READY=1" and an exit at once: in this order.
+    reaper.willReap = { [weak self] in self?.notifySocket?.drain() }
     reaper.orphan = { [weak self] pid, status in self?.log.debug("reaped unknown pid \(pid) (\(status.text))") }
     watchMemory()
     raiseLimits()
@@ -161,7 +163,6 @@ public final class Daemon {
   /// A signal to the supervisor.
   public func received(_ signal: ReceivedSignal) {
     if signal.number == SIGCHLD {
-      notifySocket?.drain()
       reaper.reap()
     } else {
       send(.signalReceived(signal.number, pid: signal.pid, uid: signal.uid))

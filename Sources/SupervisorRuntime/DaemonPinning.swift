@@ -17,7 +17,7 @@ extension Daemon {
     request.execution.ionice = priorities.ionice
     request.cpus = cpus(for: id, pinning)
     if let home = pins.own.moved {
-      if request.cpus == nil { request.cpus = home.cpus }
+      if request.cpus == nil { request.cpus = home.forChild() }
       request.environment.append(EnvironmentEntry(HomeCPUs.variable, home.text))
     }
   }

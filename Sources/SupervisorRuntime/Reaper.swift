@@ -16,6 +16,8 @@ public final class Reaper {
   private var discarded: Set<Int32> = []
   private var again: TimerID?
 
+  /// Called before the exits are taken: what their processes have sent is read while it is known whose it is.
+  public var willReap: () -> Void = {}
   /// The main process of a run has ended. What it has left behind is `ProcessTree`'s to tell.
   public var exited: (_ run: RunID, _ pid: Int32, _ status: ExitStatus) -> Void = { _, _, _ in }
   /// A process that was left to us has ended.
@@ -37,6 +39,7 @@ public final class Reaper {
   /// Takes the exits that are there. Call it for SIGCHLD (of which one may stand for many, and which also tells of stops and
   /// continues: those are left alone), and once when the signals have been set up.
   public func reap() {
+    willReap()
     if let again { loop.cancel(again) }
     again = nil
     var exits: [(pid: Int32, run: RunID?, status: ExitStatus)] = []

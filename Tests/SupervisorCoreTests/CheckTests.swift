@@ -378,6 +378,35 @@ struct CheckTests {
     #expect(health().database == .connected && health().status == .healthy)
   }
 
+  @Test func whoUsesTheDatabaseAndIsDownSaysNothingOfIt() {
+    for names in [["api", "db"], ["db", "api"]] {
+      let world = World(
+        configuration(
+          names.map { name in
+            program(name) {
+              $0.autorestart = .never
+              if name == "db" {
+                $0.readiness = CheckSpec(
+                  probe: .postgres(PostgresProbe(socketDirectory: "/run", port: 5432)), interval: .seconds(5),
+                  timeout: .seconds(1), failures: 1)
+              }
+            }
+          })
+      ) { _, _ in Behaviour(readyAfter: .milliseconds(100), probeLatency: .zero) }
+      world.send(.boot)
+      world.run(.seconds(2))
+      for name in names { world.send(.checkReported(program: name, report("database", true, ""))) }
+      func database() -> DatabaseStatus? { world.core.health(at: world.now).database }
+      #expect(database() == .connected, "\(names)")
+      world.kill("api")
+      world.run(.seconds(1))
+      #expect(database() == .connected, "\(names): it is up, whoever else is not")
+      world.kill("db")
+      world.run(.seconds(1))
+      #expect(database() == .disconnected, "\(names)")
+    }
+  }
+
   // MARK: The verdict in every state
 
   @Test func aServiceIsJudgedByItsState() {

@@ -191,6 +191,27 @@ struct LifecycleTests {
     #expect(gaps == [0, 1000, 1000, 2000, 3000, 1000, 5000, 0, 1000, 1000], "crash, crash, expected")
   }
 
+  /// The delay that a run must outlive to have held is that of the crashes before it, also when expected exits are between.
+  @Test func anExpectedExitDoesNotShortenABackoff() {
+    let world = World(
+      configuration([
+        program("x") {
+          $0.startsecs = 0
+          $0.autorestart = .always
+          $0.backoff = Backoff(initial: .seconds(10), factor: 1, maximum: .seconds(10), jitter: 0)
+        }
+      ])
+    ) { _, run in
+      Behaviour(life: .seconds(run <= 3 ? 0.5 : 2), status: .exited(run <= 3 || run % 2 == 1 ? 1 : 0))
+    }
+    world.send(.boot)
+    world.run(.seconds(60))
+    let gaps = zip(world.spawns("x").dropFirst(), world.spawns("x")).map { ($0 - $1).inMilliseconds }
+    #expect(
+      gaps == [500, 10_500, 10_500, 2_000, 12_000, 2_000, 12_000, 2_000],
+      "three quick crashes, then expected and crash in turn")
+  }
+
   @Test func everyRestartAfterACrashCountsTheCrashes() {
     let world = World(configuration([program("x") { $0.startsecs = 0 }])) { _, run in
       run <= 4 ? Behaviour(life: .zero, status: .exited(1)) : Behaviour(spawn: .refused(notFound))

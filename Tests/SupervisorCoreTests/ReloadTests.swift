@@ -283,6 +283,31 @@ struct ReloadTests {
     #expect(world.core.snapshot(of: id, at: world.now) == nil)
   }
 
+  /// Gone and back before its children are: as if it were new, whatever it was when it went.
+  @Test func whatComesBackWhileItsChildrenAreEndedIsStarted() {
+    for (status, state) in [(Int32(0), ProcessState.exited), (1, .backoff)] {
+      let world = up([
+        program("x") {
+          $0.startsecs = 0
+          $0.backoff = Backoff(initial: .seconds(60), factor: 1, maximum: .seconds(60), jitter: 0)
+        }
+      ]) { _, run in
+        // The second run ends at 4.5 s, and what it leaves behind half a second after the reloads at 5 s.
+        run <= (status == 0 ? 1 : 2)
+          ? Behaviour(
+            life: .seconds(run == 1 ? 2.9 : 0.6), status: .exited(status), leavesBehind: true,
+            leftStopDelay: .seconds(1))
+          : Behaviour(life: .seconds(1000))
+      }
+      #expect(world.state("x") == state, "\(status)")
+      let old = world.core.spec
+      world.request(.reload(changed(old) { $0.programs = [] }))
+      world.request(.reload(old))
+      world.run(.seconds(5))
+      #expect(world.state("x") == .running, "\(status)")
+    }
+  }
+
   @Test func sighupAsksForTheConfigurationAndKeepsTheOldOneWhenItIsBroken() {
     let world = up([program("x")])
     world.signal(1)

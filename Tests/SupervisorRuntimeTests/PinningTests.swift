@@ -179,6 +179,11 @@ struct OwnPlaceTests {
     let first = try #require(own.first)
     #expect(place.move(to: [first]) == 0 && place.moved?.cpus == narrow && place.allowed() == narrow)
     #expect(place.moved?.text == narrow.list)
+    #expect(place.moved?.forChild() == narrow)
+    // As after a cpuset that has nothing of it any more: a child gets what there is instead of being refused.
+    let absent = (0..<CPUSet.capacity).last { !own.contains($0) } ?? 0
+    let gone = try #require(HomeCPUs(text: "\(absent)")).forChild()
+    #expect(Affinity.set(gone) == 0 && own.isSubset(of: gone))
   }
 
   @Test("The variable's texts")

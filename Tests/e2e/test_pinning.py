@@ -658,3 +658,12 @@ def test_overrides_that_cannot_be_used_are_told_and_left_out(make, tree, value, 
         whole_tree(daemon, "main")
         assert words in daemon.text()
         assert is_on(daemon, "main", os.sched_getaffinity(0))
+
+
+def test_what_another_hivesupd_says_of_its_cpus_is_not_handed_on(make, mode, directory):
+    """One that has moved tells its children what they may use. Its children's children may have been given less."""
+    daemon = make(mode=mode, environment={"HIVESUP_CPUS": "0"})
+    box = daemon.mailbox()
+    daemon.write(f"[program:x]\ncommand=/bin/sh -c 'echo \"cpus ${{HIVESUP_CPUS-unset}}\" >{directory}/box; sleep 1000'\n")
+    with daemon:
+        box.wait_line("cpus unset")

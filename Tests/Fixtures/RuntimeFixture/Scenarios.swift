@@ -142,6 +142,13 @@ extension Fixture {
   /// asked.
   func zombies(_ arguments: [String]) throws {
     var met = 0
+    var isAsked = false
+    var unasked = 0
+    reaper.willReap = { isAsked = true }
+    reaper.orphan = { _, _ in
+      if !isAsked { unasked += 1 }
+      isAsked = false
+    }
     for isDeadBefore in [true, false] {
       for _ in 0..<20 {
         let run = try shell("sleep 1000 & exit 0")
@@ -159,7 +166,7 @@ extension Fixture {
         turn("end") { isEnded }
       }
     }
-    print("met \(met) children \(children)")
+    print("met \(met) unasked \(unasked) children \(children)")
   }
 
   /// A tree that forks faster than one scan can follow is killed all the same.
