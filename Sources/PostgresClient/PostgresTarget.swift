@@ -6,8 +6,9 @@ public struct PostgresTarget: Sendable, Hashable, CustomStringConvertible {
   public let description: String
 
   /// What `conninfo` and, where it leaves something out, libpq's variables in `environment` name. nil when libpq cannot read the
-  /// conninfo, or takes a part of a password that is not percent-encoded for something else: a host or a database with an `@`, a port
-  /// that is no number. libpq's own words would then have parts of the password in them, so they are not told.
+  /// conninfo, or takes a part of a password that is not percent-encoded for something else: in a URI a host with an `@`, or a database with
+  /// one where no user stands before the host, and a port that is no number. libpq's own words would then have parts of the password in
+  /// them, so they are not told.
   public init?(conninfo: String, environment: [String: String]) {
     var reason: UnsafeMutablePointer<CChar>?
     guard let parsed = PQconninfoParse(conninfo, &reason) else {
@@ -31,13 +32,27 @@ public struct PostgresTarget: Sendable, Hashable, CustomStringConvertible {
     }
     let hosts = (host ?? "the local socket").split(separator: ",", omittingEmptySubsequences: false)
     let ports = (value("port", "PGPORT") ?? "5432").split(separator: ",", omittingEmptySubsequences: false)
-    guard !hosts.contains(where: { $0.contains("@") }), ports.allSatisfy({ $0.isEmpty || UInt16($0) != nil }) else {
-      return nil
-    }
-    if conninfo.contains("://"), !conninfo.contains("%40"), values["dbname"]?.contains("@") == true { return nil }
+    guard ports.allSatisfy({ $0.isEmpty || UInt16($0) != nil }), !Self.isCut(conninfo) else { return nil }
     description = hosts.enumerated().map { index, host in
       let port = ports.count == 1 ? ports[0] : index < ports.count ? ports[index] : "5432"
       return host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
     }.joined(separator: ",")
+  }
+
+  /// Whether an `@` or a `/` in the password has ended it too early, as libpq reads a URI (conninfo_uri_parse_options): what comes before
+  /// the first `@` that no `/` precedes is user and password. In `key=value` a password ends nowhere else, and `host=@name` is an
+  /// abstract socket.
+  private static func isCut(_ conninfo: String) -> Bool {
+    guard conninfo.hasPrefix("postgresql://") || conninfo.hasPrefix("postgres://"),
+      let scheme = conninfo.firstRange(of: "://")
+    else { return false }
+    let rest = conninfo[scheme.upperBound...]
+    let head = rest.prefix { $0 != "/" }
+    let path = rest.dropFirst(head.count).prefix { $0 != "?" }
+    if let at = head.firstIndex(of: "@") {
+      return head[head.index(after: at)...].prefix { $0 != "?" }.contains("@")
+    }
+    // `USER:PASS/WORD@HOST`: what looks like a port, or the path, has the colon before a password.
+    return path.contains("@") && (head.contains(":") || path.contains(":"))
   }
 }
