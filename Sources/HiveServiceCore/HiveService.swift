@@ -29,7 +29,7 @@ public struct HiveService: Sendable {
   }
 
   /// How long after the drain's end connections are cut off, whatever is being written on them.
-  private static let answerTime = Duration.milliseconds(300)
+  static let answerTime = Duration.milliseconds(300)
 
   /// Serves until SIGTERM or SIGINT, then drains: accepts nothing more, finishes what was begun within
   /// `HIVE_DRAIN_SECONDS`, cancels the rest and answers that with 503, and returns, all in all half a second after the drain's end at
@@ -37,6 +37,7 @@ public struct HiveService: Sendable {
   public func run() async throws {
     // A client that hangs up while it is being answered must not end the process.
     signal(SIGPIPE, SIG_IGN)
+    if let warning = configuration.drainWarning { logger.warning("\(warning)") }
     let group = MultiThreadedEventLoopGroup.singleton
     let pool = PostgresPool(configuration.conninfo, options: configuration.poolOptions)
     let health = HealthRoutes(
@@ -72,7 +73,8 @@ public struct HiveService: Sendable {
   private func makeReporter(_ pool: PostgresPool, _ group: any EventLoopGroup) -> DatabaseReporter? {
     configuration.controlSocket.map { path in
       DatabaseReporter(
-        pool: pool, control: ControlSocketClient(path: path, eventLoopGroup: group), target: configuration.target,
+        pool: pool, control: ControlSocketClient(path: path, eventLoopGroup: group), program: configuration.program,
+        target: configuration.target,
         remedy: configuration.databaseVariable.map { "\($0) names it: without it the API uses the container's own" },
         logger: logger)
     }

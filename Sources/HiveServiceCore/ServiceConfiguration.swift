@@ -27,6 +27,8 @@ public struct ServiceConfiguration: Sendable {
   var host: String
   var port: Int
   var controlSocket: String?
+  /// What PID 1 calls this process.
+  var program: String
   var poolSize: Int
   var poolOverflow: Int
   var poolTimeout: Duration
@@ -52,6 +54,7 @@ public struct ServiceConfiguration: Sendable {
     host = reader.text("HIVE_BIND") ?? "0.0.0.0"
     port = reader.integer("HIVE_PORT", 0...65535, default: self.role.port)
     controlSocket = reader.text("HIVESUP_SOCKET")
+    program = reader.text("SUPERVISOR_PROCESS_NAME") ?? "hive-service"
     poolSize = reader.integer("HIVE_POOL_SIZE", 1...1000, default: 5)
     poolOverflow = reader.integer("HIVE_POOL_OVERFLOW", 0...1000, default: 10)
     poolTimeout = reader.seconds("HIVE_POOL_TIMEOUT", default: 5)
@@ -69,9 +72,15 @@ public struct ServiceConfiguration: Sendable {
     databaseVariable = Self.databaseVariable(reader)
     let isPooled = reader.flag("HIVE_PGBOUNCER") && databaseVariable == nil
     self.isPooled = isPooled
-    conninfo = Self.conninfo(reader, self.role, isPooled: isPooled)
+    let isOwn = databaseVariable == nil
+    let ownPort = isOwn && !isPooled ? reader.integer("HIVE_PG_PORT", 1...65535, default: 5432) : Self.poolerPort
+    conninfo = Self.conninfo(reader, self.role, port: ownPort)
     let target = PostgresTarget(conninfo: conninfo, environment: environment)
-    if target == nil {
+    if target == nil, PostgresTarget(conninfo: conninfo, environment: environment.filter { $0.key != "PGPORT" }) != nil
+    {
+      reader.problems.append(
+        "PGPORT=\(environment["PGPORT"] ?? "") is not a number from 1 to 65535, nor several with commas")
+    } else if target == nil {
       reader.problems.append(
         "\(databaseVariable ?? "HIVE_RUN_DIR") is not as libpq wants it: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, "
           + "with %XX for each character of the password that is neither letter nor digit")
@@ -86,17 +95,16 @@ public struct ServiceConfiguration: Sendable {
   }
 
   /// In the name of pgbouncer's socket (etc/conf.d/pgbouncer.conf).
-  private static let poolerPort = "6432"
+  private static let poolerPort = 6432
 
   /// `HIVE_DATABASE_URL`, or libpq's own variables, or the container's socket directory (docs/postgres.md), in which pgbouncer
   /// stands beside the server.
-  private static func conninfo(_ reader: EnvironmentReader, _ role: Role, isPooled: Bool) -> String {
+  private static func conninfo(_ reader: EnvironmentReader, _ role: Role, port: Int) -> String {
     if let url = reader.text("HIVE_DATABASE_URL") { return withoutDriver(url) }
     // An empty conninfo leaves everything to PGHOST, PGPORT, PGUSER, PGDATABASE, PGPASSWORD, PGSERVICE, ….
     if databaseVariable(reader) != nil { return "" }
     let directory = reader.text("HIVE_RUN_DIR") ?? "/run/hivesup"
-    let port = isPooled ? poolerPort : reader.text("HIVE_PG_PORT") ?? "5432"
-    return [("host", directory), ("port", port), ("user", role.user), ("dbname", role.database)]
+    return [("host", directory), ("port", "\(port)"), ("user", role.user), ("dbname", role.database)]
       .map { "\($0)=\(quoted($1))" }.joined(separator: " ")
   }
 
@@ -111,6 +119,27 @@ public struct ServiceConfiguration: Sendable {
   /// A value of a `key=value` conninfo (libpq, "Keyword/Value Connection Strings").
   private static func quoted(_ value: String) -> String {
     "'" + value.map { $0 == "'" || $0 == "\\" ? "\\\($0)" : String($0) }.joined() + "'"
+  }
+
+  /// The stop plan of this program as etc/ has it (`stopwaitsecs`), and what of it the drain has to leave: for answers that are given up,
+  /// for connections that are cut off, and for the machine.
+  static let shippedStopTime = Duration.seconds(2)
+  static let timeAfterDrain = Duration.milliseconds(700)
+
+  /// A drain that is longer than the stop plan as shipped: PID 1 does not tell how long it waits, so whether somebody has raised both is
+  /// not known here. nil: it fits, or nobody ends this process but a person.
+  var drainWarning: String? {
+    // 1.3 is no sum of powers of two.
+    let needed = Duration.milliseconds(((drainTimeout + Self.timeAfterDrain) / .milliseconds(1)).rounded())
+    guard controlSocket != nil, needed > Self.shippedStopTime else { return nil }
+    func seconds(_ duration: Duration) -> String {
+      let tenths = Int((duration / .milliseconds(100) - 0.001).rounded(.up))
+      return tenths % 10 == 0 ? "\(tenths / 10)" : "\(tenths / 10).\(tenths % 10)"
+    }
+    return
+      "HIVE_DRAIN_SECONDS=\(seconds(drainTimeout)) needs stopwaitsecs=\(seconds(needed)) for \(program) (as shipped it is "
+      + "\(seconds(Self.shippedStopTime))), and shutdown_timeout and the engine's own limit raised by as much: with less it is killed "
+      + "in the middle of its drain"
   }
 
   var poolOptions: PostgresPool.Options {

@@ -1,5 +1,7 @@
 import Foundation
 import Glibc
+import Logging
+import NIOPosix
 import PostgresClient
 import PostgresTestSupport
 import Testing
@@ -109,6 +111,39 @@ struct DatabaseReportTests {
     try await eventually { control.reports.count >= 3 }
     #expect(service.output.components(separatedBy: "cannot report to PID 1").count == 2, "\(service.output)")
     #expect(try HTTPConnection.request(service.port, "GET", "/api/v1/sessions").status == 200)
+  }
+}
+
+/// The reporter itself, against a PID 1 of the test's; there is no database.
+struct DatabaseReporterTests {
+  private func reporter(_ control: ControlSocketDouble, program: String = "hive-service") throws -> DatabaseReporter {
+    let conninfo = "host=/nonexistent dbname=x user=x"
+    return DatabaseReporter(
+      pool: PostgresPool(conninfo, options: PostgresPool.Options(size: 1, overflow: 0)),
+      control: ControlSocketClient(path: control.path, eventLoopGroup: MultiThreadedEventLoopGroup.singleton),
+      program: program, target: try #require(PostgresTarget(conninfo: conninfo, environment: [:])), remedy: nil,
+      logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+  }
+
+  @Test func itReportsForTheProgramThatItIs() async throws {
+    let control = try ControlSocketDouble()
+    defer { control.close() }
+    try await reporter(control, program: "api_00 x/ü").look()
+    #expect(
+      control.reports.first?.hasPrefix("POST /v1/checks/api_00%20x%2F%C3%BC HTTP/1.1\r\n") == true, "\(control.reports)"
+    )
+  }
+
+  /// What is refused is due with the rhythm only, as if it had been taken.
+  @Test(arguments: [("404 Not Found", 1), ("409 X", 1), ("500 X", 2), ("204 No Content", 1)])
+  func aRefusalIsNoReasonToHurry(_ answer: String, _ reports: Int) async throws {
+    let control = try ControlSocketDouble()
+    defer { control.close() }
+    control.reportAnswer = "HTTP/1.1 \(answer)\r\ncontent-length: 0\r\n\r\n"
+    let reporter = try reporter(control)
+    await reporter.look()
+    await reporter.look()
+    #expect(control.reports.count == reports)
   }
 }
 

@@ -61,6 +61,42 @@ import Testing
     #expect(throws: InvalidEnvironment.self) { try configuration(["HIVE_PGBOUNCER": "perhaps"]) }
   }
 
+  @Test(arguments: [
+    (["HIVE_PG_PORT": "x"], "HIVE_PG_PORT=x is not a number"), (["HIVE_PG_PORT": "0"], "HIVE_PG_PORT=0 is not"),
+    (["PGHOST": "db", "PGPORT": "pg"], "PGPORT=pg is not a number"),
+    (["HIVE_DATABASE_URL": "postgresql://u:horse@db/x", "PGPORT": "70000"], "PGPORT=70000 is not a number"),
+    (["HIVE_DATABASE_URL": "postgresql://u:1/horse@db/x", "PGPORT": "70000"], "HIVE_DATABASE_URL is not as libpq"),
+  ])
+  func aPortIsBlamedByItsName(_ extra: [String: String], _ problem: String) {
+    let error = #expect(throws: InvalidEnvironment.self) {
+      try ServiceConfiguration(environment: ["HIVE_ROLE": "genie"].merging(extra) { $1 })
+    }
+    #expect(error?.problems.count == 1 && error?.description.hasPrefix(problem) == true, "\(error?.description ?? "")")
+    #expect(error?.description.contains("horse") == false)
+  }
+
+  @Test func aPortThatIsNotUsedIsNotLookedAt() throws {
+    for extra in [
+      ["PGPORT": "x"], ["HIVE_PG_PORT": "x", "PGHOST": "db"], ["HIVE_PG_PORT": "x", "HIVE_PGBOUNCER": "1"],
+    ] {
+      _ = try ServiceConfiguration(environment: ["HIVE_ROLE": "genie"].merging(extra) { $1 })
+    }
+  }
+
+  @Test func aDrainThatIsLongerThanTheStopPlanIsWarnedOf() throws {
+    func warning(_ seconds: String, _ extra: [String: String] = ["HIVESUP_SOCKET": "/x"]) throws -> String? {
+      try ServiceConfiguration(
+        environment: ["HIVE_ROLE": "genie", "HIVE_DRAIN_SECONDS": seconds].merging(extra) { $1 }
+      ).drainWarning
+    }
+    for seconds in ["", "0.1", "1.2", "1.3"] { #expect(try warning(seconds) == nil, "\(seconds)") }
+    #expect(try warning("1.4")?.contains("HIVE_DRAIN_SECONDS=1.4 needs stopwaitsecs=2.1 for hive-service") == true)
+    #expect(try warning("20")?.contains("HIVE_DRAIN_SECONDS=20 needs stopwaitsecs=20.7") == true)
+    #expect(try warning("20", [:]) == nil)
+    let named = try warning("5", ["HIVESUP_SOCKET": "/x", "SUPERVISOR_PROCESS_NAME": "api"])
+    #expect(named?.contains("stopwaitsecs=5.7 for api ") == true)
+  }
+
   @Test func reportsEveryProblemAtOnce() {
     let error = #expect(throws: InvalidEnvironment.self) {
       try ServiceConfiguration(environment: [

@@ -1,16 +1,19 @@
 import Logging
 import NIOCore
 import PostgresClient
+import Synchronization
 
+import enum ControlProtocol.PercentEncoding
 import struct ControlProtocol.ReportDocument
 
-/// Tells PID 1 whether the API's own connections reach the database, as the check `database` of the program `hive-service`: what the
+/// Tells PID 1 whether the API's own connections reach the database, as the check `database` of this program: what the
 /// monitor says is true of the container's own server, and the API may have been sent to another one. Nothing is restarted for it.
 ///
 /// A look is a `SELECT 1` on a connection of the pool, every ten seconds while all is well.
 actor DatabaseReporter {
   private let pool: PostgresPool
   private let control: ControlSocketClient
+  private let program: String
   private let target: PostgresTarget
   private let remedy: String?
   private let logger: Logger
@@ -22,13 +25,16 @@ actor DatabaseReporter {
   private static let reportTimeout = Duration.seconds(1)
 
   /// - Parameters:
+  ///   - program: what PID 1 calls this process.
   ///   - target: where the pool connects to, for the reason.
   ///   - remedy: what a person can do about a database that is not there, if anything is known.
   init(
-    pool: PostgresPool, control: ControlSocketClient, target: PostgresTarget, remedy: String?, logger: Logger
+    pool: PostgresPool, control: ControlSocketClient, program: String, target: PostgresTarget, remedy: String?,
+    logger: Logger
   ) {
     self.pool = pool
     self.control = control
+    self.program = program
     self.target = target
     self.remedy = remedy
     self.logger = logger
@@ -41,20 +47,27 @@ actor DatabaseReporter {
     await tell(report)
   }
 
+  /// Until the next look.
+  var pause: Duration { reach.pause }
+
   /// Goes on looking until the task is cancelled.
   func run() async {
     while true {
-      do { try await Task.sleep(for: reach.pause) } catch { return }
+      do { try await Task.sleep(for: pause) } catch { return }
       await look()
     }
   }
 
   private func outcome() async -> DatabaseReach.Look {
     let pool = pool
+    let lease = Lease()
     do {
       return try await withThrowingTaskGroup(of: Bool.self) { group in
         group.addTask {
-          try await pool.query("SELECT 1", timeout: .seconds(2))
+          try await pool.withConnection { connection in
+            lease.isThere.store(true, ordering: .relaxed)
+            _ = try await connection.query("SELECT 1", timeout: .seconds(2))
+          }
           return true
         }
         group.addTask {
@@ -64,6 +77,7 @@ actor DatabaseReporter {
         defer { group.cancelAll() }
         if try await group.next() == true { return .reached }
         // Whoever waits behind requests learns nothing: they have connections.
+        if lease.isThere.load(ordering: .relaxed) { return .failed(sentence("it does not answer")) }
         return pool.statistics.checkedOut > 0 ? .busy : .failed(sentence("no connection within \(Self.lookTimeout)"))
       }
     } catch let error as PostgresError {
@@ -71,6 +85,11 @@ actor DatabaseReporter {
     } catch {
       return .busy
     }
+  }
+
+  /// Whether a look has a connection of its own.
+  private final class Lease: Sendable {
+    let isThere = Atomic(false)
   }
 
   private func sentence(_ reason: String) -> String {
@@ -91,7 +110,18 @@ actor DatabaseReporter {
     ).json
     do {
       let answer = try await control.send(
-        .POST, "/v1/checks/hive-service", body: body, timeout: Self.reportTimeout)
+        .POST, "/v1/checks/\(ControlProtocol.PercentEncoding.encode(program))", body: body, timeout: Self.reportTimeout)
+      // It knows no such program, or wants none of this: the next one may be due when it is, and not before.
+      if (400..<500).contains(answer.status) {
+        if isHeard {
+          let unknown = "it answered \(answer.status) for the program \(program)"
+          logger.warning(
+            "cannot report to PID 1 at \(control.path): \(unknown): health is without what the API sees of the database"
+          )
+        }
+        isHeard = false
+        return
+      }
       guard (200..<300).contains(answer.status) else {
         throw ControlSocketClient.Failure(description: "it answered \(answer.status)")
       }
