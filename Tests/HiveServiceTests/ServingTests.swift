@@ -160,6 +160,23 @@ struct ServingTests {
     withExtendedLifetime(deaf) {}
   }
 
+  /// Its request is done: nothing is cancelled, and nobody is told so.
+  @Test func aClientThatDoesNotTakeItsAnswerIsNoRequestThatWasCancelled() async throws {
+    let server = try await PostgresServer.withSchema("genie")
+    let service = try ServiceProcess(
+      conninfo: server.conninfo(), environment: ["HIVE_DRAIN_SECONDS": "2", "HIVE_LOG_LEVEL": "debug"])
+    let large = #"{"user_id":"a","session_data":{"x":"\#(String(repeating: "x", count: 1_000_000))"}}"#
+    for _ in 0..<24 { #expect(try HTTPConnection.json(service.port, "POST", "/api/v1/sessions", large).status == 201) }
+    let deaf = try HTTPConnection(port: service.port)
+    for _ in 0..<3 { try deaf.send("GET", "/api/v1/sessions?limit=24") }
+    // The first answer may be taken by buffers whole; the second one waits for them.
+    try await eventually { service.output.components(separatedBy: "GET /api/v1/sessions 200").count > 2 }
+    service.signal(SIGTERM)
+    #expect(service.waitForExit() == 0)
+    #expect(!service.output.contains("of the requests"), "\(service.output)")
+    withExtendedLifetime(deaf) {}
+  }
+
   /// A server that answers nothing, not even a request to cancel, keeps nobody.
   @Test func theDrainEndsBesideAServerThatIsStopped() async throws {
     let server = try await PostgresServer.withSchema("genie")

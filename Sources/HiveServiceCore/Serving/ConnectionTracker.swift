@@ -10,6 +10,8 @@ final class ConnectionTracker: Sendable {
     var requests = 0
     /// Cancels the request that is being worked on; HTTP/1.1 has one at a time.
     var request: (@Sendable () -> Void)?
+    /// An answer is being written, which nothing cancels.
+    var isAnswering = false
   }
 
   private struct State {
@@ -48,8 +50,19 @@ final class ConnectionTracker: Sendable {
     if isOver { cancel() }
   }
 
+  /// The work is done: a client that is slow to read its answer is none whose request is given up.
+  func answerBegins(on channel: any Channel) {
+    state.withLock { state in
+      state.connections[ObjectIdentifier(channel)]?.request = nil
+      state.connections[ObjectIdentifier(channel)]?.isAnswering = true
+    }
+  }
+
   func requestEnded(on channel: any Channel) {
-    state.withLock { $0.connections[ObjectIdentifier(channel)]?.request = nil }
+    state.withLock { state in
+      state.connections[ObjectIdentifier(channel)]?.request = nil
+      state.connections[ObjectIdentifier(channel)]?.isAnswering = false
+    }
   }
 
   /// Ends connections as described above. Busy connections are closed after their answer by whoever writes it. Returns at the end of
@@ -73,7 +86,7 @@ final class ConnectionTracker: Sendable {
       for connection in state.connections.values {
         if connection.requests == 0 {
           fresh.append(connection.channel)
-        } else if connection.request == nil {
+        } else if connection.request == nil, !connection.isAnswering {
           Self.quiesce(connection.channel)
         }
       }

@@ -135,6 +135,7 @@ struct HTTPListener: Service {
     } onCancel: {
       work.cancel()
     }
+    tracker.answerBegins(on: channel)
     response.headers[.server] = "hive-service"
     response.headers[.date] = dates.current()
     if tracker.isDraining { response.headers[.connection] = "close" }
