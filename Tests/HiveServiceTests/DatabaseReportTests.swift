@@ -134,16 +134,18 @@ struct DatabaseReporterTests {
     )
   }
 
-  /// What is refused is due with the rhythm only, as if it had been taken.
-  @Test(arguments: [("404 Not Found", 1), ("409 X", 1), ("500 X", 2), ("204 No Content", 1)])
-  func aRefusalIsNoReasonToHurry(_ answer: String, _ reports: Int) async throws {
+  /// What is refused is due with the rhythm only, as if it had been taken. (On a busy machine the second look may find another reason,
+  /// which is news.)
+  @Test(arguments: [("404 Not Found", false), ("409 X", false), ("500 X", true), ("204 No Content", false)])
+  func aRefusalIsNoReasonToHurry(_ answer: String, _ isRepeated: Bool) async throws {
     let control = try ControlSocketDouble()
     defer { control.close() }
     control.reportAnswer = "HTTP/1.1 \(answer)\r\ncontent-length: 0\r\n\r\n"
     let reporter = try reporter(control)
     await reporter.look()
     await reporter.look()
-    #expect(control.reports.count == reports)
+    let reports = control.reports
+    #expect(isRepeated ? reports.count == 2 : Set(reports).count == reports.count, "\(reports)")
   }
 }
 
