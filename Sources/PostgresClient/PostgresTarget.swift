@@ -6,8 +6,8 @@ public struct PostgresTarget: Sendable, Hashable, CustomStringConvertible {
   public let description: String
 
   /// What `conninfo` and, where it leaves something out, libpq's variables in `environment` name. nil when libpq cannot read the
-  /// conninfo, or takes a part of a password that is not percent-encoded for something else: in a URI a host with an `@`, or a database with
-  /// one where no user stands before the host, and a port that is no number. libpq's own words would then have parts of the password in
+  /// conninfo, or may take a part of a password that is not percent-encoded for something else: in a URI a host or a database with an `@`,
+  /// and a port that is no number. libpq's own words would then have parts of the password in
   /// them, so they are not told.
   public init?(conninfo: String, environment: [String: String]) {
     var reason: UnsafeMutablePointer<CChar>?
@@ -40,8 +40,8 @@ public struct PostgresTarget: Sendable, Hashable, CustomStringConvertible {
   }
 
   /// Whether an `@` or a `/` in the password has ended it too early, as libpq reads a URI (conninfo_uri_parse_options): what comes before
-  /// the first `@` that no `/` precedes is user and password. In `key=value` a password ends nowhere else, and `host=@name` is an
-  /// abstract socket.
+  /// the first `@` that no `/` precedes is user and password. A database with an `@` (`%40`) cannot be told from the rest of a password
+  /// with both. In `key=value` a password ends nowhere else, and `host=@name` is an abstract socket.
   private static func isCut(_ conninfo: String) -> Bool {
     guard conninfo.hasPrefix("postgresql://") || conninfo.hasPrefix("postgres://"),
       let scheme = conninfo.firstRange(of: "://")
@@ -49,10 +49,7 @@ public struct PostgresTarget: Sendable, Hashable, CustomStringConvertible {
     let rest = conninfo[scheme.upperBound...]
     let head = rest.prefix { $0 != "/" }
     let path = rest.dropFirst(head.count).prefix { $0 != "?" }
-    if let at = head.firstIndex(of: "@") {
-      return head[head.index(after: at)...].prefix { $0 != "?" }.contains("@")
-    }
-    // `USER:PASS/WORD@HOST`: what looks like a port, or the path, has the colon before a password.
-    return path.contains("@") && (head.contains(":") || path.contains(":"))
+    let host = head.firstIndex(of: "@").map { head[head.index(after: $0)...].prefix { $0 != "?" } } ?? ""
+    return host.contains("@") || path.contains("@")
   }
 }
