@@ -2,7 +2,8 @@
 // the state of the moment whenever somebody asks, so it costs nothing while nobody does and can never be out of date.
 //
 // A service counts when it is meant to be up: started at boot, or up at present. One that counts is
-// - healthy when it is RUNNING, ready, its liveness has not failed and no check of it is failing,
+// - healthy when it is RUNNING, ready, its liveness has not failed and no check of it is failing; a probe fails after `failures` misses in a
+//   row, but a program that owes its WATCHDOG=1 is unhealthy from the first one on: nothing was lost on the way, it did not speak,
 // - starting while it has never been up and nothing has failed yet,
 // - unhealthy otherwise.
 // A oneshot is healthy when it has completed. A scheduled program is healthy whatever its last run did; a run that failed is named in the
@@ -214,6 +215,7 @@ extension Supervisor {
       report.status = .failing
       report.detail = text
     }
+    if !isPolled, state.failures > 0 { report.status = .failing }
     return report
   }
 

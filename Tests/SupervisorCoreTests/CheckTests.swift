@@ -177,8 +177,17 @@ struct CheckTests {
     world.run(.seconds(1))
     let run = RunID(program: world.id("x"), run: 1)
     for _ in 0..<5 {
-      world.run(.seconds(15))  // one miss, then a sign of life
+      world.run(.seconds(9))
+      #expect(world.core.health(at: world.now).status == .healthy)
+      world.run(.seconds(6))  // one miss, then a sign of life
+      // Nobody is restarted for it yet, but what is frozen is not called healthy until it is.
+      let health = world.core.health(at: world.now)
+      #expect(health.reasons == ["x fails its check liveness: no WATCHDOG=1 within 10 s"])
+      #expect(health.status == .unhealthy && !health.ready.passed && health.live.passed)
+      #expect(health.services.first?.checks.first?.status == .failing)
       world.send(.notification(run, .watchdog))
+      #expect(world.core.health(at: world.now).status == .healthy)
+      #expect(world.core.health(at: world.now).services.first?.checks.first?.status == .passing)
     }
     #expect(world.spawns("x").count == 1)
     world.run(.seconds(21))
