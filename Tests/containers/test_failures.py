@@ -238,6 +238,21 @@ def test_a_frozen_program_is_noticed_and_replaced(together, capsys):
         assert patient.prober.refused == []
 
 
+def test_a_frozen_api_is_noticed_though_nobody_asks(role, container):
+    """Nobody connects, so nobody finds the port deaf; all there is to see is that the API does not speak."""
+    one = container(role)
+    with HealthLog(one) as health:
+        one.run("--health-interval", "1s")
+        one.wait_health()
+        pid, seq = pids(one)["hive-service"], last_event(one)
+        one.signal("STOP", pid)
+        until(lambda: "unhealthy" in health.statuses, lambda: f"docker says so\n{one.describe()}", BACK)
+        until(lambda: pids(one)["hive-service"] not in (pid, None), lambda: f"it is replaced\n{one.describe()}", BACK, 0.25)
+        until(lambda: health.statuses[-1] == "healthy", lambda: f"and healthy again\n{one.describe()}", BACK)
+        assert health.statuses == ["healthy", "unhealthy", "healthy"]
+        assert any("no WATCHDOG=1" in event["cause"] for event in one.events(seq) if event["program"] == "hive-service")
+
+
 @pytest.mark.parametrize("which", ["one", "all"])
 def test_frozen_backends_go_on(patient, which):
     """The monitor finds them, tells of them, and sends CONT: they may hold locks, and killing them would cost a recovery."""
