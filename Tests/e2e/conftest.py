@@ -14,6 +14,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from lab import daemon as laboratory  # noqa: E402
+from lab.tree import TREE  # noqa: E402
 
 #: No single test may take longer; the dump of all threads' stacks then says where it stood.
 TEST_SECONDS = 240
@@ -93,6 +94,18 @@ def make(directory):
     yield build
     for daemon in made:
         daemon.destroy()
+
+
+@pytest.fixture
+def tree(directory):
+    """The command of a tree, and the file that says that it is complete."""
+    code = directory / "tree.py"
+    code.write_text(TREE)
+
+    def command(name):
+        return f"{sys.executable} {code} {directory}/{name}.up"
+
+    return command
 
 
 @pytest.fixture(scope="session")

@@ -1,115 +1,27 @@
 """Where programs run: masks, policies and priorities of every thread of every process, as the kernel has them."""
 
-import contextlib
 import ctypes
 import json
 import os
 import pathlib
 import platform
-import pty
 import re
 import signal
 import subprocess
 import sys
-import termios
 
 import pytest
 
 from lab import processes
-from lab.affinity import BOTH, CLASSES, E, HAS_BOTH, P, masks as masks_of, threads
-from lab.config import ini, program, script, supervisord
-from lab.daemon import HIVESUP, hivesup
+from lab.affinity import BOTH, CLASSES, E, HAS_BOTH, P, threads
+from lab.config import ini, program
+from lab.daemon import HIVESUP
+from lab.tree import TREE_SIZE, ctl, is_on, masks, members, on_a_terminal, whole_tree
 from lab.waiting import until
 
 SCHED_BATCH, SCHED_IDLE = os.SCHED_BATCH, os.SCHED_IDLE
 
 pytestmark = pytest.mark.skipif(not HAS_BOTH, reason="needs CPU 0 and CPU 1")
-
-#: A tree: threads in the program itself, a child, and a grandchild in a session of its own whose parent has ended; each with threads.
-TREE = """
-import os, sys, threading, time
-def rest():
-    time.sleep(1000)
-def threads():
-    for _ in range(3):
-        threading.Thread(target=rest, daemon=True).start()
-if os.fork() == 0:
-    threads()
-    rest()
-if os.fork() == 0:
-    os.setsid()
-    if os.fork() == 0:
-        threads()
-        with open(sys.argv[1], "w") as file:
-            file.write("up")
-        rest()
-    os._exit(0)
-os.wait()
-threads()
-rest()
-"""
-#: The program, its child, the orphan: each with three threads more.
-TREE_SIZE = (3, 12)
-
-
-@pytest.fixture
-def tree(directory):
-    """The command of a tree, and the file that says that it is complete."""
-    code = directory / "tree.py"
-    code.write_text(TREE)
-
-    def command(name):
-        return f"{sys.executable} {code} {directory}/{name}.up"
-
-    return command
-
-
-def members(daemon, name):
-    """The processes of one program: those that have its name in their environment."""
-    named = set(processes.with_environment("SUPERVISOR_PROCESS_NAME", name))
-    return sorted(named.intersection(processes.with_environment("E2E_MARK", daemon.mark)))
-
-
-def masks(daemon, name):
-    """The different masks of the program's threads, and how many processes and threads it has."""
-    pids = members(daemon, name)
-    found = threads(pids)
-    return {frozenset(one) for one in found.values()}, (len(pids), len(found))
-
-
-def whole_tree(daemon, name):
-    """Waits until the tree stands, and is `TREE_SIZE` large."""
-    until(lambda: (daemon.directory / f"{name}.up").exists() and masks(daemon, name)[1] == TREE_SIZE,
-          lambda: f"{name}: {masks(daemon, name)}{daemon.output()}")
-
-
-def is_on(daemon, name, cpus):
-    return masks(daemon, name) == ({frozenset(cpus)}, TREE_SIZE)
-
-
-def ctl(daemon, *words):
-    return hivesup("ctl", *words, "--socket", daemon.socket)
-
-
-def on_a_terminal(daemon, *words):
-    """What a person sees."""
-    ours, theirs = pty.openpty()
-    try:
-        termios.tcsetwinsize(theirs, (40, 300))
-        process = subprocess.Popen([HIVESUP, "ctl", *words, "--socket", daemon.socket], stdin=theirs, stdout=theirs, stderr=theirs,
-                                   env={**os.environ, "NO_COLOR": "1"})
-        os.close(theirs)
-        theirs = None
-        text = b""
-        with contextlib.suppress(OSError):  # EIO: nobody has the terminal any more
-            while piece := os.read(ours, 65536):
-                text += piece
-        assert process.wait(10) in (0, 3), text
-        return text.decode().replace("\r\n", "\n")
-    finally:
-        os.close(ours)
-        if theirs is not None:
-            os.close(theirs)
 
 
 def test_every_thread_of_every_program_runs_where_it_was_asked_to(make, mode, tree):
@@ -137,77 +49,6 @@ def test_every_thread_of_every_program_runs_where_it_was_asked_to(make, mode, tr
         metrics = daemon.control.get("/metrics").body.decode()
         assert 'hivesup_process_cpus{name="efficiency"} 1\n' in metrics and 'hivesup_process_cpus{name="anywhere"} 2\n' in metrics
         assert "falls to efficiency" in daemon.text()
-
-
-# --- hivesupd itself ---------------------------------------------------------------------------------------------------------
-
-
-def variables(pid):
-    """Its environment, as it was executed with it."""
-    return dict(one.split("=", 1) for one in pathlib.Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in one)
-
-
-def test_hivesupd_has_cpus_of_its_own_and_no_child_inherits_them(make, mode, tree, directory):
-    check = script(directory, "look", f"grep Cpus_allowed_list: /proc/self/status >{directory}/check.new && mv {directory}/check.new {directory}/check")
-    wanted = {"plain": ({}, BOTH), "any": (dict(cpu_class="any"), BOTH), "fast": (dict(cpu_class="performance"), P),
-              "same": (dict(cpu_class="efficiency"), E), "alone": (dict(cpu_smt="one-per-core"), BOTH)}
-    programs = [program(name, tree(name), startsecs=0, **keys) for name, (keys, _) in wanted.items()]
-    programs.append(program("asked", "sleep 1000", ready=f"exec:{check}", ready_interval=0.1))
-    with make(ini(supervisord(cpu_class="low-power,efficiency"), *programs), mode=mode, environment=CLASSES) as daemon:
-        daemon.wait_state("asked", "RUNNING")
-        is_at_its_place = lambda: threads([daemon.pid]) == {daemon.pid: E}
-        until(is_at_its_place, lambda: daemon.output())
-        for name, (_, cpus) in wanted.items():
-            whole_tree(daemon, name)
-            assert is_on(daemon, name, cpus), (name, masks(daemon, name))
-        assert (directory / "check").read_text().split()[1] in ("0-1", "0,1"), "a check runs where its program does"
-        assert {variables(pid)["HIVESUP_CPUS"] for pid in members(daemon, "plain")} <= {"all", "0-1"}
-
-        status = daemon.control.get("/v1/status").json["pinning"]
-        assert (status["requested"], status["cpus"], status["class"], status["refused"]) == ("low-power,efficiency", "1", "efficiency", [])
-        drawn = hivesup("topology", "--socket", daemon.socket, environment=CLASSES)
-        assert re.search(r"^hivesupd +\d+ +low-power,efficiency +1 +no CPU is low-power; falls to efficiency$", drawn.stdout, re.M), drawn
-        assert re.search(r"^plain +\d+ +any +0-1$", drawn.stdout, re.M), drawn
-        assert "hivesupd: on CPU 1: no CPU is low-power" in on_a_terminal(daemon, "status")
-        assert 'hivesup_process_cpus{name="hivesupd"} 1\n' in daemon.control.get("/metrics").body.decode()
-
-        # Started again, moved and moved back: all of it as if hivesupd were where it was started.
-        (directory / "plain.up").unlink()
-        assert daemon.control.post("/v1/programs/plain/restart").status == 200
-        whole_tree(daemon, "plain")
-        assert is_on(daemon, "plain", BOTH)
-        for words, cpus in [(("--cpus", "0"), P), (("--class", "efficiency"), E), (("--class", "any"), BOTH), (("--reset",), BOTH)]:
-            assert ctl(daemon, "pin", "plain", *words).returncode == 0
-            assert is_on(daemon, "plain", cpus), (words, masks(daemon, "plain"))
-
-        # A reload leaves hivesupd where it is, and says so where it was asked for something else.
-        for keys in (dict(cpu_class="low-power,efficiency"), dict(cpu_affinity="0")):
-            daemon.write(ini(supervisord(**keys), *programs, program("new", tree(f"new{len(str(keys))}"), startsecs=0, exitcodes=len(str(keys)))))
-            daemon.send(signal.SIGHUP)
-            until(lambda: (directory / f"new{len(str(keys))}.up").exists() or "hivesupd itself moves when it is started again" in daemon.text(),
-                  lambda: daemon.output())
-            until(is_at_its_place, lambda: daemon.output())
-        assert "cpu_class and cpu_affinity of [supervisord] have changed" in daemon.text()
-        until(lambda: masks(daemon, "new")[0] == {frozenset(BOTH)}, lambda: str(masks(daemon, "new")))
-
-
-def test_without_keys_of_its_own_hivesupd_is_left_alone(make, tree):
-    with make(program("plain", tree("plain"), startsecs=0), environment=CLASSES) as daemon:
-        whole_tree(daemon, "plain")
-        assert threads([daemon.pid]) == {daemon.pid: os.sched_getaffinity(0)}
-        assert not any("HIVESUP_CPUS" in variables(pid) for pid in members(daemon, "plain"))
-        assert daemon.control.get("/v1/status").json["pinning"]["requested"] is None
-        assert "hivesupd " not in hivesup("topology", "--socket", daemon.socket).stdout
-
-
-@pytest.mark.parametrize("keys, cpus", [(dict(cpu_class="efficiency"), P), (dict(cpu_affinity="1"), P), (dict(cpu_affinity="0"), P)])
-def test_hivesupd_goes_no_further_than_it_was_started_with(make, tree, keys, cpus):
-    daemon = make(ini(supervisord(**keys), program("plain", tree("plain"), startsecs=0)), environment=CLASSES)
-    daemon.command = ["taskset", "-c", "0", HIVESUP, "run", "-c", str(daemon.config)]
-    with daemon:
-        whole_tree(daemon, "plain")
-        until(lambda: threads([daemon.pid]) == {daemon.pid: cpus}, lambda: daemon.output())
-        assert is_on(daemon, "plain", P)
 
 
 def test_where_cores_are_alike_nothing_is_pinned(make, mode, tree):
@@ -498,172 +339,3 @@ def test_priorities_are_the_kernels(make, mode, tree):
             assert "numa_policy" in memory["refused"][0]["setting"]
         elif maps.exists():
             assert "bind:0" in maps.read_text(), "the policy of the program's own memory"
-
-
-# --- the machine changes -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def cpuset():
-    """A cpuset of cgroup v1 or v2 for the daemon, which the test widens and narrows."""
-    name = f"hivesup-e2e-{os.getpid()}"
-    old, new = pathlib.Path("/sys/fs/cgroup/cpuset") / name, pathlib.Path("/sys/fs/cgroup") / name
-    try:
-        path = old if old.parent.is_dir() else new
-        path.mkdir()
-        if path is old:
-            (path / "cpuset.mems").write_text((old.parent / "cpuset.mems").read_text())
-        (path / "cpuset.cpus").write_text("0-1")
-    except OSError as error:
-        pytest.skip(f"needs a cpuset controller that may be used here: {error}")
-    yield path
-    # The last processes may still be on their way out.
-    until(lambda: not (path / "cgroup.procs").read_text().strip(), "the cpuset is empty")
-    path.rmdir()
-
-
-@pytest.mark.root
-def test_a_changed_cpuset_is_noticed_without_being_asked(make, mode, tree, cpuset):
-    daemon = make(ini(
-        program("fast", tree("fast"), startsecs=0, cpu_class="performance"),
-        program("slow", tree("slow"), startsecs=0, cpu_class="efficiency"),
-        program("anywhere", tree("anywhere"), startsecs=0),
-    ), mode=mode, environment=CLASSES)
-    daemon.command = ["sh", "-c", f'echo 0 >{cpuset}/cgroup.procs; exec "$@"', "sh", HIVESUP, "run", "-c", str(daemon.config)]
-    names = ("fast", "slow", "anywhere")
-    with daemon:
-        for name in names:
-            whole_tree(daemon, name)
-
-        def are_on(*cpus):
-            # Nobody asks the daemon anything meanwhile: only the kernel can have told it.
-            until(lambda: [masks(daemon, name)[0] for name in names] == [{frozenset(one)} for one in cpus],
-                  lambda: f"{cpus}: {[masks(daemon, name) for name in names]}{daemon.output()}")
-
-        are_on(P, E, BOTH)
-        for _ in range(2):
-            (cpuset / "cpuset.cpus").write_text("1")
-            are_on(E, E, E)
-            (cpuset / "cpuset.cpus").write_text("0")
-            are_on(P, P, P)
-            (cpuset / "cpuset.cpus").write_text("0-1")
-            are_on(P, E, BOTH)
-        (cpuset / "cpuset.cpus").write_text("1")
-        are_on(E, E, E)
-        assert re.search(r"^fast .* on CPU 1 instead of performance$", on_a_terminal(daemon, "status"), re.M)
-        fast = daemon.control.program("fast")["pinning"]
-        assert (fast["cpus"], fast["class"]) == ("1", "efficiency")
-        assert fast["explanation"] == "performance CPU 0 is not allowed here; falls to efficiency"
-        assert "the CPUs that may be used have changed" in daemon.text()
-        (cpuset / "cpuset.cpus").write_text("0-1")
-        are_on(P, E, BOTH)
-
-
-@pytest.mark.root
-def test_hivesupd_itself_follows_a_changed_cpuset_and_its_children_see_all_of_it(make, mode, tree, cpuset):
-    (cpuset / "cpuset.cpus").write_text("0")
-    daemon = make(ini(
-        supervisord(cpu_class="efficiency"), program("anywhere", tree("anywhere"), startsecs=0),
-        program("slow", tree("slow"), startsecs=0, cpu_class="efficiency"),
-    ), mode=mode, environment=CLASSES)
-    daemon.command = ["sh", "-c", f'echo 0 >{cpuset}/cgroup.procs; exec "$@"', "sh", HIVESUP, "run", "-c", str(daemon.config)]
-    with daemon:
-        daemon.find()
-        for name in ("anywhere", "slow"):
-            whole_tree(daemon, name)
-
-        def are_on(own, anywhere, slow):
-            def seen():
-                return masks_of([daemon.pid]), masks(daemon, "anywhere")[0], masks(daemon, "slow")[0]
-
-            until(lambda: seen() == ({frozenset(own)}, {frozenset(anywhere)}, {frozenset(slow)}), lambda: f"{seen()}{daemon.output()}")
-
-        are_on(P, P, P)
-        for _ in range(2):
-            (cpuset / "cpuset.cpus").write_text("0-1")
-            are_on(E, BOTH, E)
-            (directory_of := daemon.directory / "anywhere.up").unlink()
-            assert daemon.control.post("/v1/programs/anywhere/restart").status == 200
-            until(directory_of.exists, "it is up again")
-            are_on(E, BOTH, E)
-            (cpuset / "cpuset.cpus").write_text("1")
-            are_on(E, E, E)
-            (cpuset / "cpuset.cpus").write_text("0")
-            are_on(P, P, P)
-        (cpuset / "cpuset.cpus").write_text("0-1")
-        are_on(E, BOTH, E)
-
-
-@pytest.mark.root
-def test_a_narrow_cpuset_at_the_start_falls_to_the_next_class(make, tree, cpuset):
-    (cpuset / "cpuset.cpus").write_text("1")
-    daemon = make(program("fast", tree("fast"), startsecs=0, cpu_class="performance"), environment=CLASSES)
-    daemon.command = ["sh", "-c", f'echo 0 >{cpuset}/cgroup.procs; exec "$@"', "sh", HIVESUP, "run", "-c", str(daemon.config)]
-    with daemon:
-        whole_tree(daemon, "fast")
-        assert is_on(daemon, "fast", E)
-        assert "performance CPU 0 is not allowed here; falls to efficiency" in daemon.control.program("fast")["pinning"]["explanation"]
-
-
-@pytest.mark.root
-def test_a_cpu_event_puts_back_what_the_kernel_took_away(make, mode, tree):
-    """A CPU that goes offline takes a thread's CPUs away for good. Here somebody else does, and the kernel only reports a CPU's event."""
-    event = pathlib.Path("/sys/devices/system/cpu/cpu1/uevent")
-    if not os.access(event, os.W_OK):
-        pytest.skip("needs a sysfs that can be written: sending a uevent")
-    with make(program("main", tree("main"), startsecs=0, cpu_class="efficiency"), mode=mode, environment=CLASSES) as daemon:
-        whole_tree(daemon, "main")
-        for thread in threads(members(daemon, "main")):
-            os.sched_setaffinity(thread, BOTH)
-        event.write_text("change")
-        until(lambda: is_on(daemon, "main", E), lambda: f"{masks(daemon, 'main')}{daemon.output()}")
-        # Other devices' events wake nobody: fifty of them cost fewer wake-ups than there are.
-        def wakeups():
-            return int(re.search(r"hivesup_loop_wakeups_total (\d+)", daemon.control.get("/metrics").body.decode())[1])
-
-        before = wakeups()
-        for _ in range(50):
-            pathlib.Path("/sys/class/net/lo/uevent").write_text("change")
-        assert wakeups() - before < 20
-
-
-@pytest.mark.root
-def test_a_program_that_chose_fewer_cpus_for_itself_keeps_them(make, mode, directory, tree):
-    event = pathlib.Path("/sys/devices/system/cpu/cpu1/uevent")
-    if not os.access(event, os.W_OK):
-        pytest.skip("needs a sysfs that can be written: sending a uevent")
-    text = ini(program("main", tree("main"), startsecs=0, cpu_affinity="0,1"),
-               program("other", tree("other"), startsecs=0, cpu_class="efficiency"))
-    with make(text, mode=mode, environment=CLASSES) as daemon:
-        for name in ("main", "other"):
-            whole_tree(daemon, name)
-        first, second, *_ = sorted(threads(members(daemon, "main")))
-        os.sched_setaffinity(first, E)
-        for thread in threads(members(daemon, "other")):
-            os.sched_setaffinity(thread, BOTH)
-        event.write_text("change")
-        until(lambda: is_on(daemon, "other", E), "the event has been handled")
-        assert os.sched_getaffinity(first) == E and os.sched_getaffinity(second) == BOTH
-        # A person's word counts for all.
-        assert daemon.control.post("/v1/programs/main/pin?cpus=0-1").status == 200
-        assert is_on(daemon, "main", BOTH)
-
-
-@pytest.mark.parametrize("value, words", [
-    ("0-x", "HIVE_CPU_EFFICIENCY"), ("7000", "this machine has no CPU 7000"), ("0", "is in HIVE_CPU_PERFORMANCE too"),
-])
-def test_overrides_that_cannot_be_used_are_told_and_left_out(make, tree, value, words):
-    environment = CLASSES | {"HIVE_CPU_EFFICIENCY": value}
-    with make(program("main", tree("main"), startsecs=0, cpu_class="efficiency"), environment=environment) as daemon:
-        whole_tree(daemon, "main")
-        assert words in daemon.text()
-        assert is_on(daemon, "main", os.sched_getaffinity(0))
-
-
-def test_what_another_hivesupd_says_of_its_cpus_is_not_handed_on(make, mode, directory):
-    """One that has moved tells its children what they may use. Its children's children may have been given less."""
-    daemon = make(mode=mode, environment={"HIVESUP_CPUS": "0"})
-    box = daemon.mailbox()
-    daemon.write(f"[program:x]\ncommand=/bin/sh -c 'echo \"cpus ${{HIVESUP_CPUS-unset}}\" >{directory}/box; sleep 1000'\n")
-    with daemon:
-        box.wait_line("cpus unset")
