@@ -107,9 +107,10 @@ void hive_close_in_background(int descriptor) {
     ssize_t sent = sendmsg(pair[0], &message, MSG_NOSIGNAL);
     (void)sent;
     close(descriptor);
-    // Closing a socket is what calls the collector.
-    close(pair[0]);
+    // Closing a socket is what calls the collector, and that may come at once on another processor: what it is to collect must be
+    // nobody's by then. Else it stayed until somebody on this machine closed the next socket.
     close(pair[1]);
+    close(pair[0]);
     return;
   }
   close(descriptor);
