@@ -405,7 +405,14 @@ int hive_spawn(const struct hive_spawn_plan *plan, struct hive_spawn_result *res
   *result = (struct hive_spawn_result){.pid = 0, .pidfd = -1, .stage = 0, .error = 0, .detail = 0, .status = -1, .in_cgroup = 0};
   int ends[2];
   int error = plan->pipe_error;
-  if (error == 0 && pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) error = errno;
+  // With memory shared nobody waits for the end of file: the pipe can stay, which saves making one for every start.
+  int is_kept = plan->pipe != NULL && plan->pipe[0] >= 0 && !(plan->without & HIVE_WITHOUT_SHARED_MEMORY);
+  if (is_kept) {
+    ends[0] = plan->pipe[0];
+    ends[1] = plan->pipe[1];
+  } else if (error == 0 && pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
+    error = errno;
+  }
   if (error != 0) {
     result->stage = HIVE_STAGE_PIPE;
     result->error = error;
@@ -418,16 +425,32 @@ int hive_spawn(const struct hive_spawn_plan *plan, struct hive_spawn_result *res
   error = plan->clone_error != 0 ? plan->clone_error : start_child(plan, &context, result);
   syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, HIVE_MASK_BYTES);
 
-  close(ends[1]);
   if (error != 0) {
-    close(ends[0]);
+    if (!is_kept) {
+      close(ends[0]);
+      close(ends[1]);
+    }
     result->stage = HIVE_STAGE_CLONE;
     result->error = error;
     return error;
   }
-  // An empty pipe that is still open: after a real vfork the child has passed the point of no return, for we run again (the kernel
-  // releases us in exec_mmap, and closes the child's descriptors a little later). After an emulated one we know nothing yet.
-  if (hive_spawn_status(ends[0], result) == 0 && !context.is_shared)
+  if (context.is_shared) {
+    // An empty pipe: the child has passed the point of no return, for we run again. (The kernel releases us in exec_mmap, and closes the
+    // child's descriptors a little later.) Whatever it had to say it has said, so nothing of one start is left for the next.
+    hive_spawn_status(ends[0], result);
+    if (plan->pipe == NULL) {
+      close(ends[0]);
+      close(ends[1]);
+      return 0;
+    }
+    plan->pipe[0] = ends[0];
+    plan->pipe[1] = ends[1];
+    return 0;
+  }
+  // After an emulated vfork we know nothing yet.
+  if (is_kept) plan->pipe[0] = plan->pipe[1] = -1;
+  close(ends[1]);
+  if (hive_spawn_status(ends[0], result) == 0)
     result->status = ends[0];
   else
     close(ends[0]);

@@ -7,7 +7,7 @@ import SupervisorCore
 /// 2. `HOME`, `USER`, `LOGNAME` of `user`,
 /// 3. `env_file`, file by file,
 /// 4. `secrets`: `NAME` from the file that `NAME_FILE` names, as the images of the docker-library do,
-/// 5. what the runtime adds (`LISTEN_FDS`, `NOTIFY_SOCKET`, …).
+/// What the runtime adds (`LISTEN_FDS`, `NOTIFY_SOCKET`, …) wins over all of them (`SpawnRequest.environment`).
 ///
 /// Names in `configuredNames` (`environment=`) are never touched by 2 and 3.
 struct ChildEnvironment {

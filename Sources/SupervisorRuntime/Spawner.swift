@@ -141,6 +141,8 @@ public final class Spawner {
   private static let stackBytes = 64 * 1024
   private let null: Int32
   private let stack: UnsafeMutableRawPointer
+  /// The pipe over which children tell failures, once there is one that can stay.
+  private let pipe = UnsafeMutableBufferPointer<Int32>.allocate(capacity: 2)
   private var arena = SpawnArena()
   /// What pending starts have told so far, by their descriptor: refusals come before the outcome.
   private var told: [Int32: hive_spawn_result] = [:]
@@ -148,12 +150,18 @@ public final class Spawner {
   /// Opens /dev/null and maps the children's stack.
   public init(users: UserDatabase = UserDatabase()) throws(SystemError) {
     self.users = users
+    pipe.initialize(repeating: -1)
     signals = hive_changed_signals() | [SIGPIPE, 32, 33].reduce(0) { $0 | 1 << UInt64($1 &- 1) }
     null = open("/dev/null", O_RDWR | O_CLOEXEC)
-    if null < 0 { throw SystemError("open /dev/null", errno: errno) }
+    if null < 0 {
+      let reason = errno
+      pipe.deallocate()
+      throw SystemError("open /dev/null", errno: reason)
+    }
     guard let stack = hive_stack_map(Spawner.stackBytes) else {
       let reason = errno
       close(null)
+      pipe.deallocate()
       throw SystemError("map a stack for children", errno: reason)
     }
     self.stack = stack
@@ -161,6 +169,8 @@ public final class Spawner {
 
   deinit {
     close(null)
+    for end in pipe where end >= 0 { close(end) }
+    pipe.deallocate()
     hive_stack_unmap(stack, Spawner.stackBytes)
   }
 
@@ -188,11 +198,12 @@ public final class Spawner {
   private func prepareAndSpawn(_ request: SpawnRequest) throws(SpawnFailure) -> SpawnOutcome {
     let spec = request.execution
     let identity = try ChildIdentity.resolve(spec, users: users, effectiveUser: geteuid())
-    let environment = try environment(of: request, identity: identity)
+    let environment = try ChildEnvironment(spec, identity: identity)
     guard let word = spec.arguments.first else {
       throw SpawnFailure(stage: .command, errno: ENOENT, text: "command is empty", isShortage: false)
     }
-    let file = try CommandSearch.file(of: word, path: environment.value(of: "PATH"), directory: spec.directory)
+    let path = request.environment.last { $0.name == "PATH" }?.value ?? environment.value(of: "PATH")
+    let file = try CommandSearch.file(of: word, path: path, directory: spec.directory)
     var descriptors = try descriptors(of: request)
     let limits = try limits(of: spec)
     let groups = identity.groups ?? []
@@ -262,14 +273,6 @@ public final class Spawner {
 
   // MARK: What the child needs
 
-  private func environment(
-    of request: SpawnRequest, identity: ChildIdentity
-  ) throws(SpawnFailure) -> ChildEnvironment {
-    var environment = try ChildEnvironment(request.execution, identity: identity)
-    for entry in request.environment { environment.set(entry.name, entry.value) }
-    return environment
-  }
-
   private struct ArenaOffsets {
     var file: Int
     var arguments: Int
@@ -292,11 +295,13 @@ public final class Spawner {
 
     let variables = arena.nextVector
     var slots: [Int] = []
-    for entry in environment.entries where !request.pidVariables.contains(entry.name) {
-      guard let offset = arena.add(entry.name, "=", entry.value) else {
-        throw nulFailure("the environment variable \(entry.name)")
-      }
-      arena.point(to: offset)
+    // The runtime's own are a handful: compared one by one, no dictionary of all variables is made for them.
+    let added = request.environment
+    for entry in environment.entries where !added.contains(where: { $0.name == entry.name }) {
+      try add(entry, unlessIn: request.pidVariables)
+    }
+    for (index, entry) in added.enumerated() where !added[(index + 1)...].contains(where: { $0.name == entry.name }) {
+      try add(entry, unlessIn: request.pidVariables)
     }
     for name in request.pidVariables {
       guard let place = arena.addPidSlot(name) else { throw nulFailure("a variable's name") }
@@ -312,6 +317,14 @@ public final class Spawner {
     }
     return ArenaOffsets(
       file: fileOffset, arguments: arguments, environment: variables, directory: directory, pidSlots: slots)
+  }
+
+  private func add(_ entry: EnvironmentEntry, unlessIn pidVariables: [String]) throws(SpawnFailure) {
+    if pidVariables.contains(entry.name) { return }
+    guard let offset = arena.add(entry.name, "=", entry.value) else {
+      throw nulFailure("the environment variable \(entry.name)")
+    }
+    arena.point(to: offset)
   }
 
   private func nulFailure(_ subject: String) -> SpawnFailure {
@@ -402,6 +415,7 @@ public final class Spawner {
     plan.without = without.rawValue
     plan.signals = signals
     plan.cgroup = request.cgroup ?? -1
+    plan.pipe = pipe.baseAddress
     plan.pipe_error = pipeError
     plan.clone_error = cloneError
     for (setting, error) in refusing {

@@ -46,6 +46,23 @@ struct SpawnFallbackTests {
     }
   }
 
+  @Test("What one start failed of is not told of the next, whichever of them have the pipe that stays")
+  func failuresAndSuccessesInTurn() throws {
+    let spawner = try Spawner()
+    var refused = SpawnRequest(shell("true"))
+    refused.execution.limits = [ResourceLimit(resource: "nofile", soft: 20, hard: 10)]
+    var astray = SpawnRequest(shell("true"))
+    astray.execution.directory = "/no/such/directory"
+    for round in 0..<60 {
+      spawner.without = round % 3 == 2 ? [.sharedMemory] : []
+      switch round % 4 {
+      case 0: #expect(try failure(astray, with: spawner).stage == .directory)
+      case 1: #expect(try failure(refused, with: spawner).stage == .limits)
+      default: #expect(try run(SpawnRequest(shell("echo \(round)")), with: spawner).lines == ["\(round)"])
+      }
+    }
+  }
+
   @Test("A pidfd comes from clone, else from pidfd_open, else not at all")
   func pidfdFallbacks() throws {
     let spawner = try Spawner()

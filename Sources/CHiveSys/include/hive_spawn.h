@@ -107,6 +107,10 @@ struct hive_spawn_plan {
   int32_t policy_priority;
   int32_t memory_policy; // MPOL_*
   int32_t cgroup; // directory descriptor of a cgroup v2, or -1
+  // The pipe over which a failure is told: its two ends, kept from start to start, or -1. hive_spawn fills them in once it has seen that
+  // the child really shares our memory; the owner closes them. Until then, without that, and where this is NULL, every start has a pipe
+  // of its own.
+  int32_t *pipe;
   int32_t pipe_error;  // test seam: pretend that pipe2 or clone was refused with this errno; 0 in production
   int32_t clone_error;
   uint32_t refuse; // test seam: the settings (enum hive_spawn_set) that are to be refused with `refuse_error`

@@ -23,7 +23,8 @@ final class Fixture {
       "handover": Fixture.handover, "remaining": Fixture.remaining, "signals": Fixture.signals,
       "stopped": Fixture.stopped,
       "cgroup": Fixture.cgroup, "threads": Fixture.threads, "bench": Fixture.bench, "bench-stop": Fixture.benchStop,
-      "bench-orphans": Fixture.benchOrphans, "group": Fixture.group, "shortage": Fixture.shortage,
+      "bench-orphans": Fixture.benchOrphans, "group": Fixture.group, "inotify": Fixture.inotify,
+      "shortage": Fixture.shortage,
       "postgres": Fixture.postgres,
       "doctor": Fixture.doctor, "doctor-trace": Fixture.doctorTrace,
     ]

@@ -51,9 +51,9 @@ extension Fixture {
 
   /// Starts that fail in the child: reaped in silence.
   func failures(_ arguments: [String]) throws {
-    let before = descriptors
+    var before = descriptors
     var failed = 0
-    for _ in 0..<100 {
+    for index in 0..<100 {
       do { _ = try start(["/etc/passwd"]) } catch { failed += 1 }
       var execution = ExecutionSpec(arguments: ["/bin/true"])
       execution.directory = "/no/such/directory"
@@ -61,9 +61,30 @@ extension Fixture {
         failed += 1
         reaper.discard(pid)
       }
+      // The first child was the spawner's first, too: it keeps the pipe over which that told what it failed of.
+      if index == 0 { before += min(2, descriptors - before) }
     }
     poll("reaping") { children == 0 }
     print("failed \(failed) orphans \(reaper.orphans) exits \(exits.count) descriptors \(descriptors - before)")
+  }
+
+  /// `inotify N`: that many instances, one after the other.
+  func inotify(_ arguments: [String]) throws {
+    let wanted = arguments.first.flatMap { Int($0) } ?? 178
+    var made = 0
+    for _ in 0..<wanted {
+      var descriptor = inotify_init1(Int32(IN_CLOEXEC))
+      // The collector may be behind; it must catch up.
+      if descriptor < 0 {
+        poll("the collector") {
+          descriptor = inotify_init1(Int32(IN_CLOEXEC))
+          return descriptor >= 0
+        }
+      }
+      if inotify_add_watch(descriptor, "/", UInt32(IN_DELETE_SELF)) >= 0 { made += 1 }
+      hive_close_in_background(descriptor)
+    }
+    print("made all \(made == wanted)")
   }
 
   /// `shortage`: the last descriptors and processes are gone, really. To be run without root's rights.
