@@ -438,13 +438,13 @@ int hive_spawn(const struct hive_spawn_plan *plan, struct hive_spawn_result *res
     // An empty pipe: the child has passed the point of no return, for we run again. (The kernel releases us in exec_mmap, and closes the
     // child's descriptors a little later.) Whatever it had to say it has said, so nothing of one start is left for the next.
     hive_spawn_status(ends[0], result);
-    if (plan->pipe == NULL) {
+    if (plan->pipe != NULL) {
+      plan->pipe[0] = ends[0];
+      plan->pipe[1] = ends[1];
+    } else {
       close(ends[0]);
       close(ends[1]);
-      return 0;
     }
-    plan->pipe[0] = ends[0];
-    plan->pipe[1] = ends[1];
     return 0;
   }
   // After an emulated vfork we know nothing yet.

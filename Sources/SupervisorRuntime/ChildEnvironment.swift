@@ -6,7 +6,8 @@ import SupervisorCore
 /// 1. the spec's environment (inherited, `SUPERVISOR_*`, `environment=`),
 /// 2. `HOME`, `USER`, `LOGNAME` of `user`,
 /// 3. `env_file`, file by file,
-/// 4. `secrets`: `NAME` from the file that `NAME_FILE` names, as the images of the docker-library do,
+/// 4. `secrets`: `NAME` from the file that `NAME_FILE` names, as the images of the docker-library do.
+///
 /// What the runtime adds (`LISTEN_FDS`, `NOTIFY_SOCKET`, …) wins over all of them (`SpawnRequest.environment`).
 ///
 /// Names in `configuredNames` (`environment=`) are never touched by 2 and 3.

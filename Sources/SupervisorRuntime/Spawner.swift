@@ -142,7 +142,7 @@ public final class Spawner {
   private let null: Int32
   private let stack: UnsafeMutableRawPointer
   /// The pipe over which children tell failures, once there is one that can stay.
-  private let pipe = UnsafeMutableBufferPointer<Int32>.allocate(capacity: 2)
+  private let pipe: UnsafeMutableBufferPointer<Int32>
   private var arena = SpawnArena()
   /// What pending starts have told so far, by their descriptor: refusals come before the outcome.
   private var told: [Int32: hive_spawn_result] = [:]
@@ -150,21 +150,17 @@ public final class Spawner {
   /// Opens /dev/null and maps the children's stack.
   public init(users: UserDatabase = UserDatabase()) throws(SystemError) {
     self.users = users
-    pipe.initialize(repeating: -1)
     signals = hive_changed_signals() | [SIGPIPE, 32, 33].reduce(0) { $0 | 1 << UInt64($1 &- 1) }
     null = open("/dev/null", O_RDWR | O_CLOEXEC)
-    if null < 0 {
-      let reason = errno
-      pipe.deallocate()
-      throw SystemError("open /dev/null", errno: reason)
-    }
+    if null < 0 { throw SystemError("open /dev/null", errno: errno) }
     guard let stack = hive_stack_map(Spawner.stackBytes) else {
       let reason = errno
       close(null)
-      pipe.deallocate()
       throw SystemError("map a stack for children", errno: reason)
     }
     self.stack = stack
+    pipe = .allocate(capacity: 2)
+    pipe.initialize(repeating: -1)
   }
 
   deinit {
